@@ -1,0 +1,72 @@
+"""Small operations on batches, and the checks that public functions make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flowlib.errors import InputError
+from flowlib.shapes import Batch, PerSample
+
+
+def per_sample(t: PerSample, x: Batch) -> Tensor:
+    """View the numbers ``t``, one a sample, as (B, 1, ..., 1), so that they multiply the samples of ``x``.
+
+    The only place where time is broadcast: t of shape (B, 1) against x of shape (B, 2) would be right by accident,
+    and wrong without a word against an image.
+    """
+    return t.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def sum_event(x: Batch) -> PerSample:
+    """Sum over the event: (B, *event) to (B,)."""
+    return x.flatten(1).sum(1) if x.ndim > 1 else x
+
+
+def randn(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Standard normal numbers in the dtype and on the device of ``like``.
+
+    A generator lives on one device; numbers are drawn there and moved, so that a seed means the same on CPU and GPU.
+    """
+    device = generator.device if generator is not None else like.device
+    return torch.randn(*shape, dtype=like.dtype, device=device, generator=generator).to(like.device)
+
+
+def check_time(t: Tensor, x: Tensor) -> None:
+    """Raise ``InputError`` unless ``t`` has shape (B,) with B = len(x) and lies in [0, 1].
+
+    On a GPU the values are not read: that would make every call wait for the device.
+    """
+    if t.shape != x.shape[:1]:
+        raise InputError(
+            "t",
+            expected=f"shape ({len(x)},), one time a sample",
+            got=f"shape {tuple(t.shape)}",
+            cure="t.expand(len(x)) makes one time serve a whole batch",
+        )
+    if t.device.type == "cpu" and t.numel() and not (float(t.min()) >= 0 and float(t.max()) <= 1):
+        raise InputError(
+            "t",
+            expected="values in [0, 1] (0 is noise, 1 is data)",
+            got=f"values from {float(t.min()):g} to {float(t.max()):g}",
+            cure="flowlib.paths.conventions converts the times of other papers",
+        )
+
+
+def check_same_shape(name: str, x: Tensor, like_name: str, like: Tensor) -> None:
+    """Raise ``InputError`` unless both tensors have the same shape: broadcasting would hide the mistake."""
+    if x.shape != like.shape:
+        raise InputError(name, expected=f"the shape of {like_name}, {tuple(like.shape)}", got=tuple(x.shape))
+
+
+def check_finite(name: str, x: Tensor) -> None:
+    """Raise ``InputError`` when ``x`` holds NaN or infinity."""
+    if not bool(torch.isfinite(x).all()):
+        raise InputError(
+            name,
+            expected="finite numbers",
+            got=f"{int((~torch.isfinite(x)).sum())} NaN or infinite",
+            cure="look at the data before the model",
+        )
