@@ -1,0 +1,31 @@
+"""What every known distribution offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from flowlib.shapes import Batch, PerSample
+
+
+class Density(ABC):
+    """A distribution p(x) that is known: it can be sampled, and its log-density evaluated.
+
+    Attributes:
+        event_shape: shape of one sample, ``(2,)`` in the plane.
+    """
+
+    event_shape: tuple[int, ...]
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Batch:
+        """Draw ``n`` independent samples, (n, *event)."""
+
+    @abstractmethod
+    def log_prob(self, x: Batch) -> PerSample:
+        """Log-density ``log p(x)`` in nats, (B,)."""
+
+    @abstractmethod
+    def entropy(self) -> float:
+        """Differential entropy ``-E[log p(x)]`` in nats: no model can have a smaller expected NLL on this density."""
