@@ -1,0 +1,39 @@
+"""The smallest velocity field: a multilayer perceptron on points."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from flowlib.errors import InputError
+from flowlib.shapes import PerSample
+
+
+class MLP(nn.Module):
+    """Velocity ``v(x, t) = W_L silu(... silu(W_1 [x, t] + b_1) ...) + b_L`` for points x of R^dim.
+
+    SiLU is smooth: the field has a continuous divergence, which a likelihood integrates.
+
+    Args:
+        dim: dimension of x.
+        width: size of the hidden layers.
+        depth: number of hidden layers.
+
+    Raises:
+        InputError: points of another dimension.
+    """
+
+    def __init__(self, dim: int = 2, *, width: int = 64, depth: int = 3) -> None:
+        super().__init__()
+        self.dim = dim
+        sizes = [dim + 1] + [width] * depth
+        hidden = [(nn.Linear(a, b), nn.SiLU()) for a, b in pairwise(sizes)]
+        self.net = nn.Sequential(*(layer for pair in hidden for layer in pair), nn.Linear(width, dim))
+
+    def forward(self, x: Tensor, t: PerSample, c: None = None) -> Tensor:
+        """Velocity at x, (B, dim), and t, (B,). There is no condition to give."""
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise InputError("x", expected=f"shape (B, {self.dim})", got=f"shape {tuple(x.shape)}")
+        return self.net(torch.cat([x, t[:, None]], 1))
