@@ -1,0 +1,30 @@
+"""From noise to data along a trained field."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flowlib.errors import InputError
+from flowlib.shapes import Batch, Field
+from flowlib.solvers import HEUN, Tableau, solve
+
+
+@torch.no_grad()
+def sample(v: Field, x_0: Batch, c: Tensor | None = None, *, steps: int = 20, method: Tableau = HEUN) -> Batch:
+    """Carry noise to data: the solution at t = 1 of ``dx/dt = v(x, t, c)`` from x_0 at t = 0, in equal steps.
+
+    Args:
+        v: a trained field v(x, t, c).
+        x_0: noise, (B, *event).
+        c: condition, one a sample.
+        steps: number of equal steps; Heun evaluates the field twice in each.
+        method: the solver's tableau.
+
+    >>> sample(lambda x, t, c: torch.ones_like(x), torch.zeros(1, 2), steps=4)
+    tensor([[1., 1.]])
+    """
+    if steps < 1:
+        raise InputError("steps", expected="at least 1", got=steps)
+    times = torch.linspace(0, 1, steps + 1)
+    return solve(lambda x, t: v(x, t, c), x_0, times, method).x

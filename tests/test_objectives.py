@@ -1,0 +1,86 @@
+"""The flow-matching loss: its floor, its minimiser, its gradient."""
+
+import pytest
+import torch
+from torch import nn
+
+from flowlib.densities import Gaussian, eight_gaussians
+from flowlib.errors import InputError
+from flowlib.objectives import Uniform, flow_matching
+from flowlib.paths import OT, VE, VP, Cosine, exact_velocity
+
+pytestmark = pytest.mark.usefixtures("float64")
+
+
+def test_loss_of_the_exact_field_is_the_known_floor(generator):
+    """For N(0, 1) to N(2, 0.4^2) the conditional variance of x_1 - x_0, averaged over t, is V = 0.6283."""
+    p, n = Gaussian(torch.tensor([2.0]), 0.16), 200_000
+    x_0, x_1 = torch.randn(n, 1, generator=generator), p.sample(n, generator)
+    loss = flow_matching(exact_velocity(OT(), p), x_0, x_1, generator=generator)
+    assert float(loss) == pytest.approx(0.6283, abs=0.006)
+
+
+@pytest.mark.parametrize("path", [OT(), VP(), VE(0.1, 10.0), Cosine()], ids=str)
+def test_exact_field_is_a_minimum(path, generator):
+    """A small push in any direction raises the loss: the excess is the mean square of the push."""
+    p, n = eight_gaussians(), 40_000
+    x_0, x_1 = torch.randn(n, 2, generator=generator), p.sample(n, generator)
+    v = exact_velocity(path, p)
+
+    def loss(push):
+        same_t = torch.Generator().manual_seed(1)
+        return float(
+            flow_matching(lambda x, t, c: v(x, t) + push * torch.sin(x), x_0, x_1, path=path, generator=same_t)
+        )
+
+    up, down, middle = loss(0.3), loss(-0.3), loss(0.0)
+    assert middle < min(up, down)
+    x_t = path.sample(x_0, x_1, Uniform().sample(n, torch.Generator().manual_seed(1)).to(x_1)).x_t
+    excess = 0.09 * float(x_t.sin().square().mean())
+    assert (up + down) / 2 - middle == pytest.approx(excess, rel=1e-6)
+
+
+def test_conditional_and_marginal_gradients_agree(generator):
+    """Lipman et al. 2023, theorem 2: regressing on dx_t or on E[dx_t | x_t] pulls the parameters the same way."""
+    p, n = eight_gaussians(), 200_000
+    x_0, x_1 = torch.randn(n, 2, generator=generator), p.sample(n, generator)
+    exact, field = exact_velocity(OT(), p), nn.Linear(3, 2)
+
+    def v(x, t, c=None):
+        return field(torch.cat([x, t[:, None]], 1))
+
+    flow_matching(v, x_0, x_1, generator=torch.Generator().manual_seed(2)).backward()
+    conditional = torch.cat([q.grad.flatten() for q in field.parameters()])
+    field.zero_grad()
+    t = Uniform().sample(n, torch.Generator().manual_seed(2))
+    x_t = OT().sample(x_0, x_1, t).x_t
+    (v(x_t, t) - exact(x_t, t)).square().mean().backward()
+    marginal = torch.cat([q.grad.flatten() for q in field.parameters()])
+    torch.testing.assert_close(conditional, marginal, rtol=0, atol=0.05)
+
+
+def test_condition_reaches_the_field(generator):
+    seen = []
+
+    def v(x, t, c):
+        seen.append(c)
+        return x
+
+    c = torch.tensor([3, 1])
+    flow_matching(v, torch.zeros(2, 2), torch.ones(2, 2), c, generator=generator)
+    assert seen[0] is c
+
+
+def test_uniform_times(generator):
+    t = Uniform().sample(10_000, generator)
+    assert float(t.min()) >= 0
+    assert float(t.max()) < 1
+    assert float(t.mean()) == pytest.approx(0.5, abs=4 * 0.289 / 100)
+    grid = torch.linspace(-0.5, 1.5, 5)
+    assert Uniform().density(grid).tolist() == [0, 1, 1, 1, 0]
+    assert Uniform().cdf(grid).tolist() == [0, 0, 0.5, 1, 1]
+
+
+def test_bad_input(unchecked):
+    with pytest.raises(InputError, match=r"x_0: expected the shape of x_1, \(4, 2\), got \(4, 3\)"):
+        flow_matching(lambda x, t, c: x, torch.zeros(4, 3), torch.zeros(4, 2))
