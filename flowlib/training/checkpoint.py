@@ -1,0 +1,92 @@
+"""Weights on disk: safetensors, written atomically, checked when they are read."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from flowlib.errors import InputError
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
+    """Write the model's state to ``path``; the file is either the old one or the whole new one, at any moment.
+
+    Args:
+        path: a .safetensors file; its folder is made when missing.
+        model: whose state_dict is written.
+        metadata: short facts to keep with it.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    path = Path(path)
+    content = save({k: v.contiguous() for k, v in model.state_dict().items()}, metadata)
+    handle, temporary = _open_temporary(path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp makes private files
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make ``folder`` and raise ``InputError`` unless files can be written there: ask before a long run, not after."""
+    handle, temporary = _open_temporary(Path(folder))
+    os.close(handle)
+    Path(temporary).unlink()
+
+
+def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
+    """Read weights into ``model`` and return the metadata kept with them; nothing is loaded when anything is wrong.
+
+    Raises:
+        InputError: no such file, a truncated or damaged one, or one that belongs to another model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            "path", expected="a checkpoint", got=f"no file at {path}", cure="train it first, or look for a typo"
+        )
+    try:
+        with safe_open(str(path), "pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            "path", expected="a whole safetensors file", got=f"{path} ({error})", cure="copy or train it again"
+        ) from error
+    _check_fit(path, state, model.state_dict())
+    model.load_state_dict(state)
+    return metadata
+
+
+def _open_temporary(folder: Path) -> tuple[int, str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=folder, suffix=".part")
+    except OSError as error:
+        raise InputError(
+            "path", expected="a folder that can be written to", got=f"{folder} ({error.strerror})"
+        ) from error
+
+
+def _check_fit(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    odd = sorted(state.keys() ^ wanted.keys())
+    odd += [k for k in state.keys() & wanted.keys() if state[k].shape != wanted[k].shape]
+    if odd:
+        raise InputError(
+            "path",
+            expected="weights of this model",
+            got=f"{path}, which differs in {len(odd)} tensors, first {odd[0]}",
+            cure="build the model with the sizes that the file was trained with",
+        )

@@ -1,0 +1,183 @@
+"""The loop, the average and the checkpoint: exact against a loop by hand, atomic, clear when things go wrong."""
+
+import copy
+import math
+from itertools import repeat
+
+import pytest
+import torch
+from torch import nn
+
+from flowlib.datasets import between
+from flowlib.densities import Gaussian, eight_gaussians
+from flowlib.errors import InputError
+from flowlib.models import MLP
+from flowlib.objectives import flow_matching
+from flowlib.training import EMA, NonFiniteLoss, Plan, load_checkpoint, save_checkpoint, train
+
+
+def mse(model, x, y):
+    return (model(x) - y).square().mean()
+
+
+def line_and_batch():
+    torch.manual_seed(0)
+    x = torch.randn(32, 3)
+    return nn.Linear(3, 1), (x, x.sum(1, keepdim=True) + 1)
+
+
+def test_loop_equals_a_loop_by_hand():
+    model, batch = line_and_batch()
+    twin = copy.deepcopy(model)
+    plan = Plan(steps=20, lr=0.05, warmup=5, lr_schedule="cosine", weight_decay=0.1, clip=0.5)
+    steps = list(train(mse, model, repeat(batch), plan))
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=plan.lr, weight_decay=0.1)
+    for n, step in enumerate(steps, start=1):
+        optimizer.param_groups[0]["lr"] = plan.lr_at(n)
+        loss = mse(twin, *batch)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(twin.parameters(), 0.5)
+        optimizer.step()
+        assert step.n == n
+        assert step.loss == pytest.approx(loss.item(), rel=1e-5)
+        assert step.grad_norm == pytest.approx(norm.item(), rel=1e-4)
+    for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_lr_schedule():
+    plan = Plan(steps=100, lr=1.0, warmup=10, lr_schedule="cosine")
+    assert plan.lr_at(1) == pytest.approx(0.1)
+    assert plan.lr_at(10) == 1.0
+    assert plan.lr_at(55) == pytest.approx(0.5)
+    assert plan.lr_at(100) == pytest.approx(0.0, abs=1e-12)
+    assert Plan(steps=100, lr=2.0).lr_at(77) == 2.0
+
+
+def test_same_seed_same_losses():
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        batches = between(Gaussian(torch.zeros(2)), eight_gaussians(), 64, generator=torch.Generator().manual_seed(3))
+        losses.append([s.loss for s in train(flow_matching, MLP(2), batches, Plan(steps=5))])
+    assert losses[0] == losses[1]
+
+
+def test_model_is_in_training_mode_and_ends_in_evaluation_mode():
+    model, batch = line_and_batch()
+    assert [model.training for _ in train(mse, model, repeat(batch), Plan(steps=2))] == [True, True]
+    assert not model.training
+
+
+def test_ema_is_the_weighted_mean():
+    """With decay b after the warm-up has ended, theta_ema <- b theta_ema + (1 - b) theta, by hand."""
+    model = nn.Linear(1, 1)
+    ema = EMA(model, 0.5)
+    expected = model.weight.item()
+    for k, value in enumerate((1.0, 2.0, -1.0)):
+        nn.init.constant_(model.weight, value)
+        b = min(0.5, (1 + k) / (10 + k))
+        expected = b * expected + (1 - b) * value
+        ema.update(model)
+    assert ema.model.weight.item() == pytest.approx(expected)
+
+
+def test_ema_copies_buffers_and_leaves_the_model_alone():
+    model = nn.BatchNorm1d(2)
+    ema = EMA(model, 0.999)
+    model(torch.randn(8, 2))
+    before = copy.deepcopy(model.state_dict())
+    ema.update(model)
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, dict(ema.model.named_buffers())[name])
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+
+
+def test_non_finite_loss_stops_before_the_weights_are_spoilt():
+    model, (x, y) = line_and_batch()
+    batches = [(x, y), (x, y), (x, torch.full_like(y, torch.nan)), (x, y)]
+    with pytest.raises(NonFiniteLoss, match="loss is nan at step 3"):
+        list(train(mse, model, batches, Plan(steps=4)))
+    assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+def test_batches_that_end_early():
+    model, batch = line_and_batch()
+    with pytest.raises(InputError, match="batches: expected 5 batches, one a step, got 2"):
+        list(train(mse, model, [batch] * 2, Plan(steps=5)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"lr": -1.0},
+        {"warmup": -1},
+        {"lr_schedule": "linear"},
+        {"clip": 0.0},
+        {"ema": 1.0},
+        {"lr": math.nan},
+    ],
+)
+def test_bad_plan(change, unchecked):
+    (name,) = change
+    with pytest.raises(InputError, match=f"^{name}: expected"):
+        Plan(**change)
+
+
+def test_checkpoint_returns_what_was_saved(tmp_path):
+    model, _ = line_and_batch()
+    path = tmp_path / "new" / "line.safetensors"
+    save_checkpoint(path, model, {"steps": "20"})
+    other = nn.Linear(3, 1)
+    assert load_checkpoint(path, other) == {"steps": "20"}
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    assert [p.name for p in path.parent.iterdir()] == ["line.safetensors"]
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    model, _ = line_and_batch()
+    path = tmp_path / "line.safetensors"
+    save_checkpoint(path, model)
+    before = path.read_bytes()
+
+    def no_space(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", no_space)
+    nn.init.zeros_(model.weight)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(path, model)
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_bad_checkpoints(tmp_path):
+    model, _ = line_and_batch()
+    path = tmp_path / "line.safetensors"
+    save_checkpoint(path, model)
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(path.read_bytes()[:-5])
+    foreign = tmp_path / "foreign.pt"
+    torch.save(model.state_dict(), foreign)
+    wider = tmp_path / "wider.safetensors"
+    save_checkpoint(wider, nn.Linear(4, 1))
+    weights = model.weight.clone()
+    for bad, message in (
+        (truncated, "path: expected a whole safetensors file"),
+        (foreign, "path: expected a whole safetensors file"),
+        (wider, "path: expected weights of this model, got .*differs in 1 tensors, first weight"),
+        (tmp_path / "none.safetensors", "path: expected a checkpoint, got no file at"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_checkpoint(bad, model)
+    assert torch.equal(model.weight, weights)
+
+
+def test_unwritable_folder(tmp_path):
+    model, _ = line_and_batch()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="path: expected a folder that can be written to"):
+        save_checkpoint(tmp_path / "file" / "line.safetensors", model)
