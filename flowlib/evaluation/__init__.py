@@ -1,0 +1,15 @@
+"""Numbers that judge a model, each with its standard error."""
+
+from flowlib.evaluation.distances import mmd, path_energy, sampling_floor, sliced_wasserstein, wasserstein
+from flowlib.evaluation.judges import accuracy, nearest_distance, two_sample_accuracy
+
+__all__ = [
+    "accuracy",
+    "mmd",
+    "nearest_distance",
+    "path_energy",
+    "sampling_floor",
+    "sliced_wasserstein",
+    "two_sample_accuracy",
+    "wasserstein",
+]
