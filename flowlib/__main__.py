@@ -1,0 +1,7 @@
+"""Allow ``python -m flowlib``."""
+
+import sys
+
+from flowlib.cli import main
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""The shell: the main job, and one clear line for every input that cannot be used."""
+
+import json
+
+import pytest
+import torch
+
+from flowlib.cli import main
+from flowlib.recipes import RECIPES, rf_toy
+from flowlib.training import load_checkpoint
+
+pytestmark = pytest.mark.usefixtures("unchecked")
+
+
+def test_train_sample_evaluate(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "rf_toy", "--steps", "20", "--device", "cpu", "--out", str(out)]) == 0
+    assert "W2" in capsys.readouterr().out
+    card = json.loads((out / "rf_toy.json").read_text())
+    assert card["recipe"] == "rf_toy"
+    assert card["plan"]["steps"] == 20
+    weights = out / "rf_toy.safetensors"
+    assert load_checkpoint(weights, rf_toy().build())["steps"] == "20"
+    picture = tmp_path / "samples.png"
+    assert main(["sample", "rf_toy", "--weights", str(weights), "-n", "50", "--out", str(picture)]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["evaluate", "rf_toy", "--weights", str(weights)]) == 0
+    assert "W2 floor" in capsys.readouterr().out
+
+
+def test_same_seed_trains_the_same_weights(tmp_path):
+    for name in ("a", "b"):
+        main(["train", "rf_toy", "--steps", "5", "--device", "cpu", "--out", str(tmp_path / name)])
+    a, b = ((tmp_path / name / "rf_toy.safetensors").read_bytes() for name in ("a", "b"))
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "rf_toyy"], "invalid choice: 'rf_toyy'"),
+        (["train", "rf_toy", "--stepps", "3"], "unrecognized arguments: --stepps"),
+        (["train", "rf_toy", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["train", "rf_toy", "--scale", "huge"], "argument --scale: invalid choice"),
+    ],
+)
+def test_misspelt_commands_exit_with_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "rf_toy", "--lr", "-1"], "flowlib: lr: expected a positive number, got -1.0."),
+        (["train", "rf_toy", "--out", "{tmp}/file/run"], "path: expected a folder that can be written to"),
+        (["sample", "rf_toy", "--weights", "{tmp}/none.safetensors"], "path: expected a checkpoint, got no file at"),
+        (["sample", "rf_toy", "--weights", "{tmp}/file"], "path: expected a whole safetensors file"),
+        (["sample", "judge_digits"], "recipe: expected a model that can be sampled, got judge_digits."),
+        (["sample", "rf_toy", "-n", "0"], "-n: expected at least 1, got 0."),
+        (["chapters", "--root", "{tmp}", "readme"], "root: expected the root of the book"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, capsys):
+    (tmp_path / "file").write_text("not a checkpoint")
+    assert main([a.replace("{tmp}", str(tmp_path)) for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu(capsys):
+    assert main(["train", "rf_toy", "--device", "cuda"]) == 2
+    assert "--device: expected a GPU that torch can use, got none" in capsys.readouterr().err
+
+
+def test_a_diverging_run_keeps_the_last_good_weights(tmp_path, capsys):
+    assert main(["train", "rf_toy", "--steps", "50", "--lr", "1e30", "--device", "cpu", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "loss is" in error
+    saved = tmp_path / "rf_toy.stopped.safetensors"
+    assert str(saved) in error
+    model = rf_toy().build()
+    load_checkpoint(saved, model)
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("scale", ["laptop", "full"])
+def test_every_recipe_takes_a_step(name, scale):
+    recipe = RECIPES[name](scale).changed(steps=1, batch_size=8)
+    assert recipe.name == name
+    run = recipe.start()
+    (step,) = list(run.steps)
+    assert step.n == 1
+    if recipe.draw is not None:
+        assert len(recipe.draw(run.ema.model, 10, torch.Generator().manual_seed(0))) == 10
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_parameter_gets_a_gradient(name):
+    recipe = RECIPES[name]().changed(steps=3, batch_size=16)
+    run = recipe.start()
+    list(run.steps)
+    # Branches that start at zero hide the layers behind them from the first gradient, not from the third.
+    assert [n for n, p in run.model.named_parameters() if p.grad is None or not bool(p.grad.any())] == []
