@@ -139,7 +139,8 @@ def _run(notebook: Any, path: Path, cell_seconds: int) -> None:
         on_cell_execute=lambda cell, cell_index: running.__setitem__(0, cell_index),
     )
     try:
-        client.execute(env={**os.environ, "PYTHONHASHSEED": "0"})  # sets print in the same order
+        # sets print in the same order, and no progress bar with its timings is stored
+        client.execute(env={**os.environ, "PYTHONHASHSEED": "0", "TQDM_DISABLE": "1"})
     except exceptions.CellExecutionError as error:
         _failed(path, running[0], f"{error.ename}: {error.evalue}", error)
     except exceptions.CellTimeoutError as error:
