@@ -209,7 +209,10 @@ def test_batch_as_long_as_the_image_is_tall():
         (lambda: OT().sample(torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor(0.5)), r"t: expected shape \(2,\)"),
         (lambda: OT().sample(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([1.5])), r"values in \[0, 1\]"),
         (lambda: OT().sample(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([torch.nan])), r"values in \[0, 1\]"),
-        (lambda: VP().sample(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([1.0])), "times below 1: dx_t of VP"),
+        (
+            lambda: VP().sample(torch.zeros(1, 2), torch.zeros(1, 2), torch.tensor([1.0])),
+            "times below 1, where dx_t of VP",
+        ),
         (lambda: exact_velocity(OT(), eight_gaussians())(torch.zeros(2, 2), torch.tensor([500.0, 0.0])), "values in"),
         (
             lambda: OT().convert(torch.zeros(1, 2), torch.zeros(1, 2), torch.zeros(1), have="epsilon", want="data"),

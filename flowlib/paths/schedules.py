@@ -89,6 +89,11 @@ class VP(Path):
         """``-alpha_t d_alpha_t / sigma_t``, minus infinity at t = 1."""
         return self.sigma_d_sigma(t) / self.sigma(t)
 
+    def check_velocity(self, t: Tensor) -> None:
+        """Raise ``InputError`` at t = 1, where d_sigma is infinite and so is dx_t; read on the CPU only."""
+        if t.device.type == "cpu" and bool((t == 1).any()):
+            raise InputError("t", expected=f"times below 1, where dx_t of {self} is finite", got=1, cure="1 - 1e-5")
+
     def sigma_d_sigma(self, t: Tensor) -> Tensor:
         """``-alpha_t d_alpha_t``, since alpha_t^2 + sigma_t^2 = 1."""
         return -self.alpha(t) * self.d_alpha(t)

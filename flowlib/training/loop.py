@@ -126,7 +126,9 @@ def train(
                 raise NonFiniteLoss(f"loss is {number} at step {n}; try a smaller lr than {plan.lr:g}, or a clip")
             optimizer.zero_grad()
             value.backward()
-            grad_norm = nn.utils.clip_grad_norm_(parameters, plan.clip)
+            grad_norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if plan.clip < math.inf:
+                nn.utils.clip_grads_with_norm_(parameters, plan.clip, grad_norm)
             optimizer.step()
             if ema is not None:
                 ema.update(model)
