@@ -33,7 +33,7 @@ lint: setup                   ## style and types
 	$(BIN)/mypy
 
 notebooks: setup              ## run every notebook and store its outputs
-	$(BIN)/flowlib chapters notebooks
+	OMP_NUM_THREADS=1 $(BIN)/flowlib chapters notebooks
 
 exercises: setup              ## make exercises.ipynb from solutions.ipynb
 	$(BIN)/flowlib chapters exercises
@@ -45,8 +45,8 @@ grade: setup                  ## grade SUBMISSIONS=folder of CHAPTER=04
 	@test -n "$(SUBMISSIONS)" || { echo "usage: make grade SUBMISSIONS=folder [CHAPTER=04]"; exit 2; }
 	$(BIN)/flowlib chapters grade "$(SUBMISSIONS)" --chapter $(CHAPTER)
 
-bench: setup                  ## measure speed against plain torch, as ratios
-	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -s tests/benchmarks
+bench: setup                  ## measure speed, as ratios in one run
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; TQDM_DISABLE=1 $(BIN)/python $$file || exit 1; done
 
 clean:                        ## remove what make has made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
