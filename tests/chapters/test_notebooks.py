@@ -1,0 +1,98 @@
+"""What can be said of a notebook without running it: it was run, it asserts, its cells are short."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+CHAPTERS = Path(__file__).parents[2] / "chapters"
+MAIN = sorted(path for folder in CHAPTERS.glob("[0-9]*") for path in [folder / f"{folder.name}.ipynb"])
+STORED = sorted(path for path in CHAPTERS.glob("*/*.ipynb") if path.name != "exercises.ipynb")
+PARTS = ("question", "picture", "mathematics", "Twenty lines", "same in flowlib", "xperiment", "Check", "Scale",
+         "can go wrong", "Exercises", "Summary")  # fmt: skip
+
+
+def cells(path: Path, kind: str = "code") -> list[dict]:
+    found = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+    return [cell | {"source": "".join(cell["source"])} for cell in found]
+
+
+def asserts(source: str) -> bool:
+    """Whether a cell can fail because a claim does: an assert, torch's assert_close, or a check."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call) and re.search(r"assert_close$|^check_\d", ast.unparse(node.func)):
+            return True
+    return False
+
+
+def is_checked(cell: dict) -> bool:
+    return asserts(cell["source"]) or "nbval-check-output" in cell["metadata"].get("tags", [])
+
+
+by_main = pytest.mark.parametrize("path", MAIN, ids=lambda path: path.stem)
+by_stored = pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+
+
+@by_stored
+def test_it_was_run_and_is_small(path):
+    for cell in cells(path):
+        assert cell["execution_count"], cell["source"]
+        assert not [output for output in cell["outputs"] if output["output_type"] == "error"]
+    assert path.stat().st_size < 1.5e6
+
+
+@by_main
+def test_a_third_of_the_cells_check_something(path):
+    code = cells(path)
+    assert sum(map(is_checked, code)) >= len(code) / 3
+
+
+@by_main
+def test_cells_are_short(path):
+    lengths = [len(cell["source"].splitlines()) for cell in cells(path)]
+    assert max(lengths) <= 25
+    assert median(lengths) <= 8
+
+
+@by_main
+def test_it_has_every_part_in_order(path):
+    headings = [
+        line for cell in cells(path, "markdown") for line in cell["source"].splitlines() if line.startswith("## ")
+    ]
+    places = [next(i for i, heading in enumerate(headings) if part in heading) for part in PARTS]
+    assert places == sorted(places)
+
+
+@by_main
+def test_nothing_of_flowlib_is_defined_again(path):
+    """The one place where a notebook may write what the library has is the cell tagged from-scratch."""
+    import flowlib
+
+    for cell in cells(path):
+        if "from-scratch" in cell["metadata"].get("tags", []):
+            assert len([line for line in cell["source"].splitlines() if line.strip()]) <= 20
+            continue
+        for node in ast.walk(ast.parse(cell["source"])):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                assert node.name not in flowlib.__all__
+
+
+@by_main
+def test_equations_are_numbered_once_and_every_reference_has_its_equation(path):
+    text = "\n".join(cell["source"] for cell in cells(path, "markdown"))
+    numbers = re.findall(r"\\tag\{(\d+\.\d+)\}", text)
+    assert len(numbers) == len(set(numbers))
+    chapter = str(int(path.stem[:2]))
+    assert {n for n in re.findall(r"\((\d+\.\d+)\)", text) if n.split(".")[0] == chapter} <= set(numbers)
+
+
+def test_the_counter_tells_checks_from_prints():
+    assert asserts("assert x < 1")
+    assert asserts("torch.testing.assert_close(a, b)")
+    assert asserts("check_4_1(f)")
+    assert not asserts("print('assert')")
