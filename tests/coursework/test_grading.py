@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 
@@ -157,12 +158,17 @@ def graded(chapter, tmp_path_factory):
     return {row.student: row for row in rows}, out
 
 
+def stopped(remark: str) -> str:
+    """A loop that prints meets the limit of time or the limit of output, whichever a busy machine reaches first."""
+    return re.sub(r"printed without end|ran longer than \d+ s", "did not end", remark)
+
+
 @pytest.mark.parametrize("student", CASES)
 def test_each_student_gets_what_the_official_checks_give(graded, student):
     _, lost, remarks = CASES[student]
     row = graded[0][student]
     assert row.points == {number: points * (number not in lost) for number, points in POINTS.items()}
-    assert list(row.remarks) == remarks
+    assert list(map(stopped, row.remarks)) == list(map(stopped, remarks))
     assert (row.total, row.of) == (sum(row.points.values()), 7)
 
 
