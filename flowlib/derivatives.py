@@ -40,7 +40,7 @@ def divergence(f: Callable[[Batch], Batch], x: Batch) -> tuple[Batch, PerSample]
     """
     keep_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        x = x if x.requires_grad else x.detach().requires_grad_()
+        x = x if keep_graph and x.requires_grad else x.detach().requires_grad_()
         value = f(x)
         rows = value.flatten(1)
         div = torch.zeros_like(rows[:, 0])
@@ -48,6 +48,20 @@ def divergence(f: Callable[[Batch], Batch], x: Batch) -> tuple[Batch, PerSample]
             (row,) = torch.autograd.grad(rows[:, i].sum(), x, create_graph=keep_graph, retain_graph=True)
             div = div + row.flatten(1)[:, i]
     return (value, div) if keep_graph else (value.detach(), div.detach())
+
+
+def vjp(f: Callable[[Batch], Batch], x: Batch, eps: Batch) -> tuple[Batch, Batch]:
+    """Value and a row of the Jacobian, ``f(x), eps^T J_f(x)``, by one backward pass.
+
+    The result can be differentiated again when gradients are enabled around the call.
+    """
+    check_same_shape("eps", eps, "x", x)
+    keep_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = x if keep_graph and x.requires_grad else x.detach().requires_grad_()
+        value = f(x)
+        (row,) = torch.autograd.grad(value, x, eps, create_graph=keep_graph)
+    return (value, row) if keep_graph else (value.detach(), row.detach())
 
 
 def hutchinson(f: Callable[[Batch], Batch], x: Batch, eps: Batch) -> tuple[Batch, PerSample]:
@@ -59,11 +73,5 @@ def hutchinson(f: Callable[[Batch], Batch], x: Batch, eps: Batch) -> tuple[Batch
 
     Source: Hutchinson (1989); FFJORD, equations 7 and 8.
     """
-    check_same_shape("eps", eps, "x", x)
-    keep_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        x = x if x.requires_grad else x.detach().requires_grad_()
-        value = f(x)
-        (row,) = torch.autograd.grad(value, x, eps, create_graph=keep_graph)
-        div = sum_event(row * eps)
-    return (value, div) if keep_graph else (value.detach(), div.detach())
+    value, row = vjp(f, x, eps)
+    return value, sum_event(row * eps)
