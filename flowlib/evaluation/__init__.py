@@ -2,10 +2,13 @@
 
 from flowlib.evaluation.distances import mmd, path_energy, sampling_floor, sliced_wasserstein, wasserstein
 from flowlib.evaluation.judges import accuracy, nearest_distance, two_sample_accuracy
+from flowlib.evaluation.likelihood import bits_per_dim, nats
 
 __all__ = [
     "accuracy",
+    "bits_per_dim",
     "mmd",
+    "nats",
     "nearest_distance",
     "path_energy",
     "sampling_floor",
