@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its standard error; prints as ``0.303 +- 0.043``.
+    """A mean and its standard error; prints as ``0.303 +- 0.043``, with two digits of the error.
 
     Args:
         value: the mean.
@@ -33,4 +33,7 @@ class Estimate:
         return self.value
 
     def __str__(self) -> str:
-        return f"{self.value:.3g}" if math.isnan(self.error) else f"{self.value:.3g} +- {self.error:.1g}"
+        if not self.error > 0:
+            return f"{self.value:.3g}"
+        decimals = max(0, 1 - math.floor(math.log10(self.error)))  # two digits of the error, and no more of the value
+        return f"{self.value:.{decimals}f} +- {self.error:.{decimals}f}"

@@ -123,7 +123,9 @@ def test_estimate_of_draws():
     estimate = Estimate.of([1.0, 2.0, 3.0])
     assert estimate.value == 2
     assert estimate.error == pytest.approx(1 / math.sqrt(3))
-    assert str(Estimate(0.30312, 0.0431)) == "0.303 +- 0.04"
+    assert str(Estimate(0.30312, 0.0431)) == "0.303 +- 0.043"
+    assert str(Estimate(2.9986, 0.0071)) == "2.9986 +- 0.0071"
+    assert str(Estimate(134.2, 12.3)) == "134 +- 12"
     assert str(Estimate.of([0.5])) == "0.5"
 
 
