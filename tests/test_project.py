@@ -28,7 +28,9 @@ def test_conda_environment_is_the_same_install():
     *conda, pip = environment["dependencies"]
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
     assert pip == {"pip": ["-c constraints.txt", "-e .[dev]"]}
-    assert "-c constraints.txt -e '.[dev]'" in (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert "-c constraints.txt -e '.[$(1)]'" in makefile
+    assert "$(call INSTALL,dev)" in makefile
 
 
 def test_every_dependency_has_an_exact_version():
