@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
 
 from flowlib.errors import InputError
+from flowlib.layers import mlp
 from flowlib.shapes import PerSample
 
 
@@ -28,9 +27,7 @@ class MLP(nn.Module):
     def __init__(self, dim: int = 2, *, width: int = 64, depth: int = 3) -> None:
         super().__init__()
         self.dim = dim
-        sizes = [dim + 1] + [width] * depth
-        hidden = [(nn.Linear(a, b), nn.SiLU()) for a, b in pairwise(sizes)]
-        self.net = nn.Sequential(*(layer for pair in hidden for layer in pair), nn.Linear(width, dim))
+        self.net = mlp([dim + 1] + [width] * depth + [dim])
 
     def forward(self, x: Tensor, t: PerSample, c: None = None) -> Tensor:
         """Velocity at x, (B, dim), and t, (B,). There is no condition to give."""
