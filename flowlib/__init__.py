@@ -3,7 +3,8 @@
 The map, from the ground up; imports only go down::
 
     errors shapes tensors estimates derivatives    letters, time broadcasting, divergences
-    densities   datasets   solvers   layers        known distributions, data, ODE solvers, leaves of networks
+    densities   datasets   bijections              known distributions, data, invertible maps
+    solvers   layers                               ODE solvers, leaves of networks
     paths                                          x_t = alpha_t x_1 + sigma_t x_0 and all that follows from it
     flows   models                                 things with log_prob and sample; networks v(x, t, c)
     objectives   sampling   rectify                losses; noise to data; straightness
@@ -17,9 +18,9 @@ Time runs from t = 0 (noise, x_0) to t = 1 (data, x_1) everywhere.
 
 from flowlib.densities import Gaussian, GaussianMixture, eight_gaussians, moons
 from flowlib.errors import InputError
-from flowlib.flows import CNF
+from flowlib.flows import CNF, MAF, Glow, RealNVP, SplineFlow
 from flowlib.models import MLP
-from flowlib.objectives import flow_matching
+from flowlib.objectives import flow_matching, negative_log_likelihood
 from flowlib.paths import OT, VE, VP, Cosine, exact_velocity
 from flowlib.sampling import sample
 from flowlib.solvers import DOPRI5, EULER, HEUN, MIDPOINT, RK4, solve
@@ -33,6 +34,7 @@ __all__ = [
     "EMA",
     "EULER",
     "HEUN",
+    "MAF",
     "MIDPOINT",
     "MLP",
     "OT",
@@ -42,12 +44,16 @@ __all__ = [
     "Cosine",
     "Gaussian",
     "GaussianMixture",
+    "Glow",
     "InputError",
     "Plan",
+    "RealNVP",
+    "SplineFlow",
     "eight_gaussians",
     "exact_velocity",
     "flow_matching",
     "moons",
+    "negative_log_likelihood",
     "sample",
     "solve",
     "train",

@@ -18,7 +18,7 @@ LIMIT = 5.0  # of a log-scale: slopes stay within [e^-5, e^5], whatever a networ
 class ScaleShift(Elementwise):
     """Affine map ``z = x exp(s) + t`` with ``s = 5 tanh(theta_0 / 5)`` and ``t = theta_1``; its log-slope is s.
 
-    Source: RealNVP (Dinh et al. 2017), equation 7.
+    Source: RealNVP (Dinh et al. 2017), section 3.2; the bound is ours.
     """
 
     num_params = 2

@@ -23,7 +23,7 @@ class Autoregressive(Bijection):
             coordinates before it only.
         transform: the increasing map f, affine or a spline.
 
-    Source: MAF (Papamakarios et al. 2017), equations 3 to 5; IAF (Kingma et al. 2016), section 4.
+    Source: MAF (Papamakarios et al. 2017), section 3.1; IAF (Kingma et al. 2016), section 4.
     """
 
     def __init__(self, conditioner: Conditioner, transform: Elementwise) -> None:

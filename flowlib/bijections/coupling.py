@@ -67,7 +67,7 @@ class AffineCoupling(Coupling):
         conditioner: two numbers for each coordinate of b, from which ``ScaleShift`` makes s and t.
         swap: exchange the roles of the first and the second part.
 
-    Source: RealNVP (Dinh et al. 2017), equations 7 and 8.
+    Source: RealNVP (Dinh et al. 2017), sections 3.2 and 3.3.
     """
 
     def __init__(self, conditioner: Conditioner, *, swap: bool = False) -> None:

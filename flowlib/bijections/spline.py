@@ -90,7 +90,7 @@ def rational_quadratic(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: knots that do not increase, slopes that are not positive, another shape.
 
-    Source: Gregory and Delbourgo 1982; Durkan et al. 2019, equations 4 and 5.
+    Source: Gregory and Delbourgo 1982; Durkan et al. 2019, section 3.1.
     """
     knots = _checked(knots, x)
     inside = x.clamp(knots[0, 0], knots[0, -1])
@@ -101,7 +101,7 @@ def rational_quadratic(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
 def rational_quadratic_inverse(z: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     """Value and log-slope at z of the inverse of ``rational_quadratic``: the root of a quadratic.
 
-    Source: Durkan et al. 2019, equations 6 to 8.
+    Source: Durkan et al. 2019, section 3.1 and appendix A.
     """
     knots = _checked(knots, z)
     inside = z.clamp(knots[1, 0], knots[1, -1])
@@ -156,4 +156,4 @@ def _rise(xi: Tensor, s: Tensor, d_0: Tensor, d_1: Tensor) -> tuple[Tensor, Tens
     """
     left, right = torch.lerp(d_0, s, xi), torch.lerp(s, d_1, xi)
     den = torch.lerp(right, left, xi)
-    return xi * left / den, torch.lerp(left, right, xi).log() + 2 * (s / den).log()
+    return xi * left / den, torch.add(torch.lerp(left, right, xi).log(), (s / den).log(), alpha=2)

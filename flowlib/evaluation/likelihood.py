@@ -63,7 +63,7 @@ def bits_per_dim(
     Raises:
         InputError: values between the levels, fewer than one draw.
 
-    Source: Theis et al. 2016, section 3.1; Burda et al. 2016, equation 8, for K draws.
+    Source: Theis et al. 2016, section 3.1; Burda et al. 2016, section 3, for K draws.
     """
     if samples < 1:
         raise InputError("samples", expected="at least 1", got=samples)

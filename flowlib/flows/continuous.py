@@ -99,7 +99,7 @@ class CNF(Flow):
 
         The estimate of the Jacobian's norm takes a probe of its own where the divergence is exact.
 
-        Source: RNODE (Finlay et al. 2020), equations 9 and 10.
+        Source: RNODE (Finlay et al. 2020).
         """
         x_0, collected, nfe = self._to_base(x, c, generator, with_costs=True)
         minus_div, minus_kinetic, minus_jacobian = collected.unbind(1)

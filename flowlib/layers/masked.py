@@ -44,7 +44,7 @@ class MADE(nn.Module):
     Raises:
         InputError: points of another dimension, a condition that does not fit.
 
-    Source: MADE (Germain et al. 2015), equations 12 to 14.
+    Source: MADE (Germain et al. 2015), section 4.
     """
 
     def __init__(self, dim: int, num_params: int, *, width: int = 64, depth: int = 2, condition: int = 0) -> None:

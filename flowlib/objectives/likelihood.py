@@ -20,7 +20,7 @@ def negative_log_likelihood(model: Flow, x: Batch, c: Tensor | None = None) -> S
         x: data, (B, *event).
         c: condition, one a sample.
 
-    Source: Chapter 01 trains with it.
+    Chapter 01 trains with it.
     """
     return -model.log_prob(x, c).mean()
 
@@ -39,7 +39,7 @@ def regularised_likelihood(
         kinetic: weight of the kinetic energy, which is least where paths are straight.
         jacobian: weight of the squared norm of the Jacobian, which is small where neighbours move alike.
 
-    Source: RNODE (Finlay et al. 2020), equation 10, there divided by the number of coordinates.
+    Source: RNODE (Finlay et al. 2020).
     """
     path = model.path_integrals(x, c)
     return -path.log_p.mean() + kinetic * path.kinetic.mean() + jacobian * path.jacobian.mean()

@@ -80,7 +80,7 @@ def _model(family: Family, target: Density, scale: Scale) -> Flow:
 def _plan(family: Family, scale: Scale) -> Plan:
     lr = {"realnvp": 2e-3, "maf": 2e-3, "spline": 3e-3, "cnf": 1e-2}[family]
     if scale == "full":
-        return Plan(steps=10_000, batch_size=512, lr=lr / 2, lr_schedule="cosine", clip=10.0, ema=0.999)
+        return Plan(steps=10_000, batch_size=512, lr=lr, lr_schedule="cosine", clip=10.0, ema=0.999)
     steps = 1200 if family == "cnf" else 2500
     return Plan(steps=steps, batch_size=256, lr=lr, lr_schedule="cosine", clip=10.0, ema=0.99)
 
