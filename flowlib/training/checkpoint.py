@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from flowlib.errors import InputError
+
+METADATA = "flowlib"  # where the facts stand in the file
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
@@ -25,7 +28,9 @@ def save_checkpoint(path: str | Path, model: nn.Module, metadata: dict[str, str]
         InputError: the folder cannot be written to.
     """
     path = Path(path)
-    content = save({k: v.contiguous() for k, v in model.state_dict().items()}, metadata)
+    # One entry, because safetensors writes several in random order: the same weights must give the same bytes.
+    facts = {METADATA: json.dumps(metadata or {}, sort_keys=True)}
+    content = save({k: v.contiguous() for k, v in model.state_dict().items()}, facts)
     handle, temporary = _open_temporary(path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -60,14 +65,14 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
     try:
         with safe_open(str(path), "pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  not a dict
-            metadata = file.metadata() or {}
+            facts = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(
             "path", expected="a whole safetensors file", got=f"{path} ({error})", cure="copy or train it again"
         ) from error
     _check_fit(path, state, model.state_dict())
     model.load_state_dict(state)
-    return metadata
+    return json.loads(facts.get(METADATA, "{}"))
 
 
 def _open_temporary(folder: Path) -> tuple[int, str]:
