@@ -120,6 +120,7 @@ def _sample(options: argparse.Namespace) -> None:
     use()
     _ = images(x, columns=10) if x.ndim == 4 else samples(x)
     plt.savefig(options.out, bbox_inches="tight")
+    plt.close()
     print(options.out)
 
 

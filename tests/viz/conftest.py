@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 mpl.use("Agg")
 
 
-@pytest.fixture
-def ax() -> Iterator[Axes]:
-    yield plt.subplots()[1]
-    plt.close("all")
-
-
 @pytest.fixture(autouse=True)
 def _no_figures_left() -> Iterator[None]:
+    plt.close("all")  # of tests elsewhere, in the same process
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def ax(_no_figures_left: None) -> Axes:
+    return plt.subplots()[1]
