@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 import sys
 
@@ -153,14 +152,10 @@ def graded(chapter, tmp_path_factory):
     (folder / "other.ipynb").write_text(other)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel, "SECONDS_TO_OBEY", 1)
+        patch.setattr(kernel, "MOST_OUTPUT", 200_000)  # met at once, however busy the machine is
         patch.setenv("GRADER_TOKEN", "secret")
         rows = grading.grade(chapter, folder, out=out, cell_seconds=2)
     return {row.student: row for row in rows}, out
-
-
-def stopped(remark: str) -> str:
-    """A loop that prints meets the limit of time or the limit of output, whichever a busy machine reaches first."""
-    return re.sub(r"printed without end|ran longer than \d+ s", "did not end", remark)
 
 
 @pytest.mark.parametrize("student", CASES)
@@ -168,7 +163,7 @@ def test_each_student_gets_what_the_official_checks_give(graded, student):
     _, lost, remarks = CASES[student]
     row = graded[0][student]
     assert row.points == {number: points * (number not in lost) for number, points in POINTS.items()}
-    assert list(map(stopped, row.remarks)) == list(map(stopped, remarks))
+    assert list(row.remarks) == remarks
     assert (row.total, row.of) == (sum(row.points.values()), 7)
 
 
