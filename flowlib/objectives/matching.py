@@ -1,41 +1,65 @@
-"""Flow matching: regress on the velocity of a path between a sample of noise and one of data."""
+"""Flow matching: regress on the velocity of a path, or on the data, the noise or the score behind it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from flowlib.objectives.timesteps import Uniform
+from flowlib.errors import InputError
+from flowlib.objectives.timesteps import Timesteps, Uniform
 from flowlib.paths import OT, Path
-from flowlib.shapes import Batch, Field, Scalar
+from flowlib.paths.path import Quantity
+from flowlib.shapes import Batch, Field, PerSample, Scalar
+from flowlib.tensors import per_sample
 
 
 def flow_matching(
-    v: Field,
+    net: Field,
     x_0: Batch,
     x_1: Batch,
     c: Tensor | None = None,
     *,
     path: Path = OT(),  # noqa: B008  frozen
-    timesteps: Uniform = Uniform(),  # noqa: B008  frozen
+    timesteps: Timesteps = Uniform(),  # noqa: B008  frozen
+    predict: Quantity = "velocity",
+    weight: Callable[[PerSample], PerSample] | None = None,
     generator: torch.Generator | None = None,
 ) -> Scalar:
-    """Conditional flow-matching loss ``E |v(x_t, t, c) - dx_t|^2 / n`` with n the number of coordinates.
+    """Weighted regression ``E_t w(t) E |net(x_t, t, c) - target_t|^2 / n`` with n the number of coordinates.
 
-    With the default path this is rectified flow: ``x_t = t x_1 + (1 - t) x_0`` and ``dx_t = x_1 - x_0``. Its minimiser
-    is the marginal velocity ``E[dx_t | x_t]``, and its minimum is not zero: it is the conditional variance of dx_t.
+    The target is what the network is to predict: the velocity ``dx_t``, the data ``x_1``, the noise ``x_0`` or the
+    score ``-x_0 / sigma_t``. The minimiser is its mean given x_t, and the minimum is not zero: it is the conditional
+    variance of the target. With every default this is rectified flow, ``x_t = t x_1 + (1 - t) x_0`` and
+    ``dx_t = x_1 - x_0``.
 
     Args:
-        v: the field v(x, t, c) to train.
+        net: the network net(x, t, c) to train; a velocity field where ``predict`` is "velocity".
         x_0: noise or source samples, (B, *event).
         x_1: data, (B, *event); row b meets row b of x_0.
         c: condition, one a sample.
         path: how x_0 and x_1 are joined.
         timesteps: where t is drawn from.
+        predict: the target: "velocity", "data", "noise" or "score".
+        weight: w(t), (B,) to (B,); 1 when left out. A density drawn from is a weight too: give one of them, not both.
         generator: randomness of t.
 
-    Source: Liu et al. 2023 (rectified flow), equation 1; Lipman et al. 2023, equation 9. Chapter 04 derives it.
+    Raises:
+        InputError: shapes that differ, or another word for ``predict``.
+
+    Source: Liu et al. 2023 (rectified flow), equation 1; Lipman et al. 2023, equation 9; Ho et al. 2020 (DDPM),
+    equation 14, for the noise; Vincent 2011 for the score. Chapter 04 derives it, chapter 08 compares the targets.
     """
     t = timesteps.sample(len(x_1), generator).to(x_1)
     x_t, dx_t = path.sample(x_0, x_1, t)
-    return (v(x_t, t, c) - dx_t).square().mean()
+    targets = {
+        "velocity": lambda: dx_t,
+        "data": lambda: x_1,
+        "noise": lambda: x_0,
+        "score": lambda: -x_0 / per_sample(path.sigma(t), x_0),
+    }
+    if predict not in targets:
+        raise InputError("predict", expected="velocity, data, noise or score", got=repr(predict))
+    loss = (net(x_t, t, c) - targets[predict]()).square()
+    return loss.mean() if weight is None else (per_sample(weight(t), loss) * loss).mean()
