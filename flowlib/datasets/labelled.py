@@ -1,14 +1,18 @@
-"""Samples and their classes, as plain tensors, and the endless streams of batches that training reads."""
+"""Samples and their classes, as plain tensors, and the endless streams of batches that training reads.
+
+A stream is made where the data lives and with the generator that it is given: a set that fits on the GPU is moved there
+once (``data.to("cuda")``) and, with a generator of the GPU, no batch crosses over from the CPU.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from flowlib.datasets.stream import Stream
 from flowlib.densities import Density
-from flowlib.errors import InputError
 from flowlib.shapes import Batch, Labels
 from flowlib.tensors import randn
 
@@ -24,26 +28,55 @@ class Labelled(NamedTuple):
     x: Batch
     c: Labels
 
-
-def epochs(data: Labelled, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Batch, Labels]]:
-    """Yield batches (x_1, c) for ever; each pass is a new permutation, whose remainder is dropped."""
-    if not 1 <= batch_size <= len(data.x):
-        raise InputError("batch_size", expected=f"1 to {len(data.x)}, the size of the set", got=batch_size)
-    while True:
-        order = torch.randperm(len(data.x), generator=generator)
-        for index in order[: len(order) // batch_size * batch_size].split(batch_size):
-            yield data.x[index], data.c[index]
+    def to(self, device: torch.device | str) -> Labelled:
+        """Return the set on ``device``."""
+        return Labelled(self.x.to(device), self.c.to(device))
 
 
-def from_noise(data: Labelled, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Batch, Batch, Labels]]:
-    """Yield batches (x_0, x_1, c) for ever, with fresh noise x_0 ~ N(0, I) for each sample of the data."""
-    for x_1, c in epochs(data, batch_size, generator):
-        yield randn(x_1.shape, like=x_1, generator=generator), x_1, c
+def flipped(x: Batch, generator: torch.Generator | None = None) -> Batch:
+    """Mirror each picture left to right with probability 1/2: a second picture of the same world, for nothing."""
+    device = generator.device if generator is not None else x.device
+    heads = torch.rand(len(x), device=device, generator=generator).to(x.device) < 0.5
+    return torch.where(heads[:, None, None, None], x.flip(-1), x)
 
 
-def between(
-    source: Density, target: Density, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Batch, Batch]]:
+def epochs(data: Labelled, batch_size: int, generator: torch.Generator, *, flip: bool = False) -> Stream:
+    """Yield batches (x_1, c) for ever; each pass is a new permutation, whose remainder is dropped.
+
+    Args:
+        data: the set.
+        batch_size: samples a batch.
+        generator: of the permutations and the flips.
+        flip: whether pictures are mirrored at random.
+
+    Raises:
+        InputError: batches larger than the set.
+    """
+
+    def rows(index: Tensor) -> tuple[Batch, Labels]:
+        here = index.to(data.x.device)
+        x_1 = data.x[here]
+        return (flipped(x_1, generator) if flip else x_1), data.c[here]
+
+    return Stream(rows, generator, size=len(data.x), batch_size=batch_size)
+
+
+def from_noise(data: Labelled, batch_size: int, generator: torch.Generator, *, flip: bool = False) -> Stream:
+    """Yield batches (x_0, x_1, c) for ever, with fresh noise x_0 ~ N(0, I) for each sample of the data.
+
+    Args:
+        data: the set.
+        batch_size: samples a batch.
+        generator: of the permutations, the flips and the noise.
+        flip: whether pictures are mirrored at random.
+    """
+
+    def with_noise(x_1: Batch, c: Labels) -> tuple[Batch, Batch, Labels]:
+        return randn(x_1.shape, like=x_1, generator=generator), x_1, c
+
+    return epochs(data, batch_size, generator, flip=flip).map(with_noise)
+
+
+def between(source: Density, target: Density, batch_size: int, generator: torch.Generator) -> Stream:
     """Yield batches (x_0, x_1) for ever, drawn independently from two densities."""
-    while True:
-        yield source.sample(batch_size, generator), target.sample(batch_size, generator)
+    return Stream(lambda: (source.sample(batch_size, generator), target.sample(batch_size, generator)), generator)
