@@ -1,13 +1,14 @@
-"""How straight a flow is."""
+"""How straight a flow is, and what its pairing costs."""
 
 from __future__ import annotations
 
 import torch
 
+from flowlib.errors import InputError
 from flowlib.estimates import Estimate
 from flowlib.shapes import Batch, Field
 from flowlib.solvers import RK4, solve
-from flowlib.tensors import sum_event
+from flowlib.tensors import check_same_shape, sum_event
 
 
 @torch.no_grad()
@@ -35,3 +36,19 @@ def straightness(v: Field, x_0: Batch, *, steps: int = 50) -> Estimate:
     z, dz = velocities(v, x_0, steps)
     bend = torch.stack([sum_event((z[-1] - z[0] - d).square()) for d in dz])
     return Estimate.of(torch.trapezoid(bend, dx=1 / steps, dim=0))
+
+
+def transport_cost(x_0: Batch, x_1: Batch, *, power: float = 2.0) -> Estimate:
+    """Cost ``E |x_1 - x_0|^p`` of a pairing, in the Euclidean norm; reflow raises it for no convex cost, so no p >= 1.
+
+    Args:
+        x_0: where the pairs start, (B, *event).
+        x_1: where they end; row b meets row b of x_0.
+        power: p, at least 1.
+
+    Source: Liu et al. 2023, theorem 3.5. Chapter 05 proves it.
+    """
+    check_same_shape("x_0", x_0, "x_1", x_1)
+    if power < 1:
+        raise InputError("power", expected="at least 1: a convex cost", got=power)
+    return Estimate.of(sum_event((x_1 - x_0).square()).pow(power / 2))
