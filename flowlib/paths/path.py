@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from flowlib.errors import InputError
-from flowlib.shapes import Batch, PerSample
+from flowlib.shapes import Batch, Field, PerSample
 from flowlib.tensors import check_same_shape, check_time, per_sample
 
 Quantity = Literal["velocity", "data", "noise", "score"]
@@ -61,13 +61,23 @@ class Path(ABC):
         """Signal-to-noise ratio ``alpha_t^2 / sigma_t^2``; infinite where no noise is left."""
         return (self.alpha(t) / self.sigma(t)) ** 2
 
-    def sample(self, x_0: Batch, x_1: Batch, t: PerSample) -> PathSample:
+    @property
+    def end(self) -> float:
+        """Last time at which the velocity is finite: 1, or just before it where ``d_sigma`` is infinite at 1 (VP)."""
+        return 1.0
+
+    def source(self, x_0: Batch) -> Batch:
+        """Start of the path, ``sigma_0 x_0``: what standard normal noise becomes at t = 0 (VE: 50 x_0)."""
+        return self.sigma(torch.zeros((), dtype=x_0.dtype, device=x_0.device)) * x_0
+
+    def sample(self, x_0: Batch, x_1: Batch, t: PerSample, generator: torch.Generator | None = None) -> PathSample:
         """Point and velocity ``x_t, dx_t`` of the path from x_0 to x_1 at time t.
 
         Args:
             x_0: noise or source samples, (B, *event).
             x_1: data, (B, *event).
             t: times in [0, 1], (B,).
+            generator: randomness of a path that adds noise of its own; these do not.
 
         Raises:
             InputError: shapes that differ, a time outside [0, 1], or one at which the velocity is infinite (VP, t = 1).
@@ -119,6 +129,22 @@ class Path(ABC):
             return -x_0 / sigma_t
         p, q = self._combination(want, t, x_t)
         return p * x_1 + q * x_0
+
+    def field(self, net: Field, have: Quantity = "noise") -> Field:
+        """Velocity field v(x, t, c) of a network that predicts ``have``: its output, converted.
+
+        Args:
+            net: a network net(x, t, c).
+            have: what it predicts; velocity, data, noise or score.
+
+        Raises:
+            InputError: when called at an end of the path where ``have`` does not determine the velocity.
+        """
+
+        def v(x: Batch, t: PerSample, c: object = None) -> Batch:
+            return self.convert(net(x, t, c), x, t, have=have, want="velocity")
+
+        return v
 
     def _combination(self, quantity: Quantity, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients (p, q) with ``quantity = p x_1 + q x_0``."""

@@ -89,6 +89,11 @@ class VP(Path):
         """``-alpha_t d_alpha_t / sigma_t``, minus infinity at t = 1."""
         return self.sigma_d_sigma(t) / self.sigma(t)
 
+    @property
+    def end(self) -> float:
+        """``1 - 1e-5``: at t = 1 the velocity of a pair is infinite. Source: Song et al. 2021, appendix C."""
+        return 1 - 1e-5
+
     def check_velocity(self, t: Tensor) -> None:
         """Raise ``InputError`` at t = 1, where d_sigma is infinite and so is dx_t; read on the CPU only."""
         if t.device.type == "cpu" and bool((t == 1).any()):

@@ -6,18 +6,28 @@ import torch
 from torch import Tensor
 
 from flowlib.errors import InputError
+from flowlib.paths import OT, Path
 from flowlib.shapes import Batch, Field
 from flowlib.solvers import HEUN, Tableau, solve
 
 
 @torch.no_grad()
-def sample(v: Field, x_0: Batch, c: Tensor | None = None, *, steps: int = 20, method: Tableau = HEUN) -> Batch:
-    """Carry noise to data: the solution at t = 1 of ``dx/dt = v(x, t, c)`` from x_0 at t = 0, in equal steps.
+def sample(
+    v: Field,
+    x_0: Batch,
+    c: Tensor | None = None,
+    *,
+    path: Path = OT(),  # noqa: B008  frozen
+    steps: int = 20,
+    method: Tableau = HEUN,
+) -> Batch:
+    """Carry noise to data: the solution at ``path.end`` of ``dx/dt = v(x, t, c)`` from ``path.source(x_0)`` at t = 0.
 
     Args:
         v: a trained field v(x, t, c).
-        x_0: noise, (B, *event).
+        x_0: standard normal noise, (B, *event).
         c: condition, one a sample.
+        path: the path that v belongs to; it says where to start and where to stop.
         steps: number of equal steps; Heun evaluates the field twice in each.
         method: the solver's tableau.
 
@@ -26,5 +36,5 @@ def sample(v: Field, x_0: Batch, c: Tensor | None = None, *, steps: int = 20, me
     """
     if steps < 1:
         raise InputError("steps", expected="at least 1", got=steps)
-    times = torch.linspace(0, 1, steps + 1)
-    return solve(lambda x, t: v(x, t, c), x_0, times, method).x
+    times = torch.linspace(0, path.end, steps + 1)
+    return solve(lambda x, t: v(x, t, c), path.source(x_0), times, method).x
