@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from flowlib.datasets.stream import Stream
 from flowlib.errors import InputError
 from flowlib.sampling import sample
 from flowlib.shapes import Batch, Field
@@ -30,15 +30,11 @@ class Pairs(NamedTuple):
     x_1: Tensor
     c: Tensor | None = None
 
-    def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+    def batches(self, batch_size: int, generator: torch.Generator) -> Stream:
         """Yield batches (x_0, x_1) or (x_0, x_1, c) for ever; each pass is a new permutation of the whole pairs."""
-        if not 1 <= batch_size <= len(self.x_0):
-            raise InputError("batch_size", expected=f"1 to {len(self.x_0)}, the number of pairs", got=batch_size)
         parts = [u for u in self if u is not None]
-        while True:
-            order = torch.randperm(len(self.x_0), generator=generator)
-            for index in order[: len(order) // batch_size * batch_size].split(batch_size):
-                yield tuple(u[index] for u in parts)
+        make = lambda index: tuple(u[index.to(u.device)] for u in parts)  # noqa: E731  a stream wants a function
+        return Stream(make, generator, size=len(self.x_0), batch_size=batch_size)
 
 
 def flow_pairs(

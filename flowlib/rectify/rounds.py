@@ -46,7 +46,7 @@ def reflow(
         v: a trained field v(x, t, c).
         x_0: starts, (N, *event); the more, the less the student overfits.
         fit: trains a field, ``fit(loss, pairs) -> v``; ``loss(v, x_0, x_1[, c])`` is the scalar to minimise and
-            ``pairs.batches(batch_size, generator)`` the endless stream to minimise it on.
+            ``pairs.batches(batch_size, generator)`` the endless stream of batches.
         c: condition, one a start.
         rounds: how often.
         tolerance: of the solver that makes the pairs, see `flow_pairs`.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from tqdm import tqdm
 
+from flowlib.datasets.stream import Stream
 from flowlib.errors import InputError
 from flowlib.rectify.pairs import Pairs
 
@@ -32,7 +33,7 @@ class PairShards:
     Attributes:
         folder: where it is.
         facts: how the pairs were made.
-        shards: of each file its name, number of bytes and SHA-256.
+        shards: of each file its name, number of pairs, number of bytes and SHA-256.
     """
 
     folder: Path
@@ -40,28 +41,50 @@ class PairShards:
     shards: tuple[dict[str, Any], ...]
 
     def load(self, k: int) -> Pairs:
-        """Read shard k, float32 whatever it was stored as.
+        """Read shard k, as float32 whatever it was stored as.
 
         Raises:
             InputError: the file is missing, truncated, or not the one that was written; the message names it.
         """
-        shard = self.shards[k]
-        content = _content(self.folder / shard["file"], shard)
-        state = load(content)
+        state = load(_content(self.folder / self.shards[k]["file"], self.shards[k]))
         return Pairs(state["x_0"].float(), state["x_1"].float(), state.get("c"))
 
-    def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+    def batches(self, batch_size: int, generator: torch.Generator) -> Stream:
         """Yield batches (x_0, x_1) or (x_0, x_1, c) for ever: shards in random order, pairs shuffled within each.
 
-        Pairs are independent draws, so shuffling within a shard loses nothing. What is left of a shard after whole
-        batches is dropped, as in `flowlib.datasets.epochs`.
+        Pairs are independent draws, so shuffling within a shard loses nothing, and one shard is in memory at a time.
+        What is left of a shard after whole batches is dropped, as at the end of every pass.
         """
-        while True:
-            for k in torch.randperm(len(self.shards), generator=generator).tolist():
-                pairs = self.load(k)
-                stream = pairs.batches(batch_size, generator)
-                for _ in range(len(pairs.x_0) // batch_size):
-                    yield next(stream)
+        return _ShardStream(self, batch_size, generator)
+
+
+class _ShardStream(Stream):
+    """A stream whose permutations keep to one shard after the other."""
+
+    def __init__(self, shards: PairShards, batch_size: int, generator: torch.Generator) -> None:
+        self.sizes = [shard["pairs"] for shard in shards.shards]
+        if not 1 <= batch_size <= min(self.sizes):
+            expected = f"1 to {min(self.sizes)}, the size of the smallest shard"
+            raise InputError("batch_size", expected=expected, got=batch_size)
+        ends = torch.tensor(self.sizes).cumsum(0)
+        self.starts = ends - torch.tensor(self.sizes)
+        loaded: dict[int, Pairs] = {}
+
+        def rows(index: Tensor) -> tuple[Tensor, ...]:
+            k = int(torch.searchsorted(ends, index[0], right=True))
+            if k not in loaded:
+                loaded.clear()  # before the next is read: two would not fit where one barely does
+                loaded[k] = shards.load(k)
+            return tuple(u[index - self.starts[k]] for u in loaded[k] if u is not None)
+
+        super().__init__(rows, generator, size=int(ends[-1]), batch_size=batch_size)
+
+    def _permute(self) -> None:
+        batches: list[Tensor] = []
+        for k in torch.randperm(len(self.sizes), generator=self.generator).tolist():
+            order = self.starts[k] + torch.randperm(self.sizes[k], generator=self.generator)
+            batches += order[: len(order) // self.batch_size * self.batch_size].split(self.batch_size)
+        self._order = tuple(batches)
 
 
 def write_shards(
@@ -104,9 +127,11 @@ def write_shards(
         for k, name in enumerate(names):
             if name in done:
                 continue
-            content = _bytes(make(k), dtype)
+            pairs = make(k)
+            content = _bytes(pairs, dtype)
             _write(folder / name, content)
-            index["shards"].append({"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()})
+            size = {"pairs": len(pairs.x_0), "bytes": len(content)}
+            index["shards"].append({"file": name, **size, "sha256": hashlib.sha256(content).hexdigest()})
             index["shards"].sort(key=lambda shard: shard["file"])
             _write(folder / INDEX, json.dumps(index, indent=1).encode())
             bar.update()
@@ -139,7 +164,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
         raise InputError("folder", expected="a folder of pairs", got=f"no {path}", cure="generate the pairs first")
     try:
         index = json.loads(path.read_text())
-        _ = index["facts"], index["count"], [(s["file"], s["bytes"], s["sha256"]) for s in index["shards"]]
+        _ = index["facts"], index["count"], [(s["file"], s["pairs"], s["bytes"], s["sha256"]) for s in index["shards"]]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         got = f"{path} ({type(error).__name__})"
         raise InputError("folder", expected="an index of pairs", got=got, cure="delete the folder") from error
