@@ -6,7 +6,7 @@ from torch import nn
 
 from flowlib.densities import Gaussian, eight_gaussians
 from flowlib.errors import InputError
-from flowlib.objectives import Uniform, flow_matching
+from flowlib.objectives import Uniform, flow_matching, same_loss
 from flowlib.paths import OT, VE, VP, Cosine, exact_velocity
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -59,6 +59,69 @@ def test_conditional_and_marginal_gradients_agree(generator):
     torch.testing.assert_close(conditional, marginal, rtol=0, atol=0.05)
 
 
+@pytest.mark.parametrize("path", [OT(), VP(), VE(0.1, 10.0), Cosine()], ids=str)
+@pytest.mark.parametrize("predict", ["velocity", "data", "noise", "score"])
+def test_each_prediction_has_its_conditional_mean_as_a_stationary_point(path, predict, generator):
+    """The exact quantity beats itself stretched or shrunk: its error is orthogonal to every function of x_t."""
+    p, n = eight_gaussians(), 50_000
+    x_0, x_1 = torch.randn(n, 2, generator=generator), p.sample(n, generator)
+    v = exact_velocity(path, p)
+
+    def exact(x, t, c=None):
+        return path.convert(v(x, t), x, t, have="velocity", want=predict)
+
+    def loss(scale):
+        same_t, weight = torch.Generator().manual_seed(1), same_loss("noise", predict=predict, path=path)
+        numbers = {"path": path, "predict": predict, "weight": weight, "generator": same_t}
+        return float(flow_matching(lambda x, t, c: scale * exact(x, t), x_0, x_1, **numbers))
+
+    less, best, more = loss(0.9), loss(1.0), loss(1.1)
+    assert best < min(less, more)
+    assert (more - less) / 4 == pytest.approx(0, abs=0.15 * ((more + less) / 2 - best))
+
+
+def test_targets_are_the_named_quantities(generator):
+    """With x_0 and x_1 known, the network that returns the named quantity has no loss at all."""
+    x_0, x_1 = torch.randn(2, 16, 3, generator=generator)
+    path = Cosine()
+    for predict in ("velocity", "data", "noise", "score"):
+
+        def net(x, t, c, predict=predict):
+            known = path.sample(x_0, x_1, t).dx_t
+            return path.convert(known, x, t, have="velocity", want=predict)
+
+        loss = flow_matching(net, x_0, x_1, path=path, predict=predict, generator=torch.Generator().manual_seed(0))
+        assert float(loss) < 1e-20
+
+
+def test_weight_multiplies_each_sample(generator):
+    """A weight that keeps one half of the times is the loss of that half alone, not a constant factor."""
+    x_0, x_1, t = (
+        torch.zeros(1000, 2),
+        torch.ones(1000, 2),
+        torch.rand(1000, generator=torch.Generator().manual_seed(5)),
+    )
+    loss = flow_matching(
+        lambda x, t, c: torch.ones_like(x) + t[:, None],
+        x_0,
+        x_1,
+        weight=lambda t: (t > 0.5).to(t),
+        generator=torch.Generator().manual_seed(5),
+    )
+    torch.testing.assert_close(loss, ((t > 0.5) * t**2).mean())
+
+
+def test_times_stop_where_the_velocity_does(generator):
+    """VP has no velocity at t = 1, which a sampler may return once in 2^24 draws."""
+
+    class Last(Uniform):
+        def sample(self, n, generator=None):
+            return torch.ones(n)
+
+    x = torch.ones(4, 2)
+    assert bool(flow_matching(lambda x, t, c: x, x, x, path=VP(), timesteps=Last()).isfinite())
+
+
 def test_condition_reaches_the_field(generator):
     seen = []
 
@@ -84,3 +147,5 @@ def test_uniform_times(generator):
 def test_bad_input(unchecked):
     with pytest.raises(InputError, match=r"x_0: expected the shape of x_1, \(4, 2\), got \(4, 3\)"):
         flow_matching(lambda x, t, c: x, torch.zeros(4, 3), torch.zeros(4, 2))
+    with pytest.raises(InputError, match="predict: expected velocity, data, noise or score, got 'epsilon'"):
+        flow_matching(lambda x, t, c: x, torch.zeros(4, 2), torch.zeros(4, 2), predict="epsilon")  # type: ignore[arg-type]

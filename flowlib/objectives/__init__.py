@@ -2,6 +2,37 @@
 
 from flowlib.objectives.likelihood import dequantise, negative_log_likelihood, regularised_likelihood
 from flowlib.objectives.matching import flow_matching
-from flowlib.objectives.timesteps import Uniform
+from flowlib.objectives.timesteps import (
+    CosMap,
+    LogitNormal,
+    Mode,
+    Shifted,
+    Stratified,
+    Timesteps,
+    Uniform,
+    UShaped,
+    shift_time,
+)
+from flowlib.objectives.weights import SD3_WEIGHTS, error_ratio, min_snr, same_loss, truncated_snr, unified
 
-__all__ = ["Uniform", "dequantise", "flow_matching", "negative_log_likelihood", "regularised_likelihood"]
+__all__ = [
+    "SD3_WEIGHTS",
+    "CosMap",
+    "LogitNormal",
+    "Mode",
+    "Shifted",
+    "Stratified",
+    "Timesteps",
+    "UShaped",
+    "Uniform",
+    "dequantise",
+    "error_ratio",
+    "flow_matching",
+    "min_snr",
+    "negative_log_likelihood",
+    "regularised_likelihood",
+    "same_loss",
+    "shift_time",
+    "truncated_snr",
+    "unified",
+]

@@ -43,7 +43,7 @@ def flow_matching(
         timesteps: where t is drawn from.
         predict: the target: "velocity", "data", "noise" or "score".
         weight: w(t), (B,) to (B,); 1 when left out. A density drawn from is a weight too: give one of them, not both.
-        generator: randomness of t.
+        generator: randomness of t, and of a path that adds noise.
 
     Raises:
         InputError: shapes that differ, or another word for ``predict``.
@@ -51,8 +51,8 @@ def flow_matching(
     Source: Liu et al. 2023 (rectified flow), equation 1; Lipman et al. 2023, equation 9; Ho et al. 2020 (DDPM),
     equation 14, for the noise; Vincent 2011 for the score. Chapter 04 derives it, chapter 08 compares the targets.
     """
-    t = timesteps.sample(len(x_1), generator).to(x_1)
-    x_t, dx_t = path.sample(x_0, x_1, t)
+    t = timesteps.sample(len(x_1), generator).to(x_1).clamp(max=path.end)
+    x_t, dx_t = path.sample(x_0, x_1, t, generator)
     targets = {
         "velocity": lambda: dx_t,
         "data": lambda: x_1,
