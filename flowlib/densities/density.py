@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 
 import torch
+from torch import Tensor
 
 from flowlib.shapes import Batch, PerSample
 
@@ -29,3 +31,9 @@ class Density(ABC):
     @abstractmethod
     def entropy(self) -> float:
         """Differential entropy ``-E[log p(x)]`` in nats: no model can have a smaller expected NLL on this density."""
+
+    def to(self, like: Tensor) -> Density:
+        """The same density with its numbers in the dtype and on the device of ``like``."""
+        moved = copy.copy(self)
+        moved.__dict__.update({k: u.to(like) for k, u in vars(self).items() if isinstance(u, Tensor)})
+        return moved

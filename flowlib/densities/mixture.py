@@ -90,7 +90,7 @@ class GaussianMixture(Density):
         self._check_event("x_t", x_t)
         y, s = self._standardise(x_t, alpha_t, sigma_t)
         r = self._log_joint(y, s).softmax(1)[..., None]
-        alpha = torch.as_tensor(alpha_t, dtype=x_t.dtype).reshape(-1, 1, 1)
+        alpha = torch.as_tensor(alpha_t, dtype=x_t.dtype, device=x_t.device).reshape(-1, 1, 1)
         shrunk, pull = alpha * self.variances * y / s, y / s
         if self.axes is not None:
             shrunk = torch.einsum("kij,bkj->bki", self.axes, shrunk)
@@ -125,7 +125,7 @@ class GaussianMixture(Density):
 
     def _standardise(self, x: Tensor, alpha: Tensor | float, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
         """Offsets from the scaled means along the principal axes, and the variances there, both (B, K, d)."""
-        alpha, sigma = (torch.as_tensor(u, dtype=x.dtype).reshape(-1, 1, 1) for u in (alpha, sigma))
+        alpha, sigma = (torch.as_tensor(u, dtype=x.dtype, device=x.device).reshape(-1, 1, 1) for u in (alpha, sigma))
         y = x.flatten(1)[:, None] - alpha * self.means
         if self.axes is not None:
             y = torch.einsum("kij,bki->bkj", self.axes, y)

@@ -44,7 +44,7 @@ class Flow(nn.Module, ABC):
     def log_base(self, z: Batch) -> PerSample:
         """Log-density of the base at z, (B,)."""
         if self.base is not None:
-            return self.base.log_prob(z)
+            return self.base.to(z).log_prob(z)
         return -0.5 * (sum_event(z.square()) + math.prod(self.event_shape) * math.log(2 * math.pi))
 
     def draw_base(self, n: int, generator: torch.Generator | None = None) -> Batch:
