@@ -9,22 +9,30 @@ from torch import Tensor
 
 from flowlib.errors import InputError
 from flowlib.estimates import Estimate
-from flowlib.flows import Flow
+from flowlib.flows import CNF, Flow
 from flowlib.objectives import dequantise
 from flowlib.shapes import Batch
 
 
 @torch.no_grad()
-def nats(model: Flow, x: Batch, c: Tensor | None = None, *, batch_size: int = 1000) -> Estimate:
+def nats(
+    model: Flow,
+    x: Batch,
+    c: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    batch_size: int = 1000,
+) -> Estimate:
     """Negative log-likelihood ``-E log p(x | c)`` in nats a sample; the error is that of the mean over samples.
 
     Args:
         model: with ``log_prob(x, c)``.
         x: held-out data, (N, *event).
         c: condition, one a sample.
+        generator: randomness of the probe of a continuous flow that has one.
         batch_size: samples evaluated at a time.
     """
-    return Estimate.of(-_log_prob(model, x, c, batch_size))
+    return Estimate.of(-_log_prob(model, x, c, generator, batch_size))
 
 
 @torch.no_grad()
@@ -54,7 +62,7 @@ def bits_per_dim(
         c: condition, one a sample.
         levels: number of grey levels.
         samples: K, the draws of u a picture; state it beside the result.
-        generator: randomness of u.
+        generator: randomness of u, and of the probe of a continuous flow that has one.
         batch_size: pictures evaluated at a time.
 
     Returns:
@@ -67,19 +75,21 @@ def bits_per_dim(
     """
     if samples < 1:
         raise InputError("samples", expected="at least 1", got=samples)
-    log_p = torch.stack([_log_prob(model, dequantise(x, levels, generator), c, batch_size) for _ in range(samples)])
+    draws = (dequantise(x, levels, generator) for _ in range(samples))
+    log_p = torch.stack([_log_prob(model, y, c, generator, batch_size) for y in draws])
     n = x[0].numel()
     log_mean = log_p.double().logsumexp(0) - math.log(samples)
     return Estimate.of(-log_mean / (n * math.log(2)) + math.log2((levels - 1) / 2))
 
 
-def _log_prob(model: Flow, x: Tensor, c: Tensor | None, batch_size: int) -> Tensor:
+def _log_prob(model: Flow, x: Tensor, c: Tensor | None, generator: torch.Generator | None, batch_size: int) -> Tensor:
     """Log-density of every sample, computed in evaluation mode ``batch_size`` at a time."""
     if c is not None and len(c) != len(x):
         raise InputError("c", expected=f"one condition a sample, {len(x)}", got=len(c))
     training = model.training
     model.eval()
     conditions = [None] * math.ceil(len(x) / batch_size) if c is None else c.split(batch_size)
-    log_p = torch.cat([model.log_prob(a, b) for a, b in zip(x.split(batch_size), conditions, strict=True)])
+    drawn = {"generator": generator} if isinstance(model, CNF) else {}  # a continuous flow alone may draw a probe
+    log_p = torch.cat([model.log_prob(a, b, **drawn) for a, b in zip(x.split(batch_size), conditions, strict=True)])
     model.train(training)
     return log_p
