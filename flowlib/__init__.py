@@ -18,7 +18,7 @@ Time runs from t = 0 (noise, x_0) to t = 1 (data, x_1) everywhere.
 
 from flowlib.densities import Gaussian, GaussianMixture, eight_gaussians, moons
 from flowlib.errors import InputError
-from flowlib.flows import CNF, MAF, Glow, RealNVP, SplineFlow
+from flowlib.flows import CNF, MAF, Glow, MatchedFlow, RealNVP, SplineFlow
 from flowlib.models import MLP
 from flowlib.objectives import flow_matching, negative_log_likelihood
 from flowlib.paths import OT, VE, VP, Cosine, exact_velocity
@@ -46,6 +46,7 @@ __all__ = [
     "GaussianMixture",
     "Glow",
     "InputError",
+    "MatchedFlow",
     "Plan",
     "RealNVP",
     "SplineFlow",

@@ -20,6 +20,7 @@ FLOORS = [  # a module may import from floors below its own; on one floor only w
 WINGS = {"viz": 3, "coursework": 0}  # side wings, and the highest floor they may read
 ALLOWED = {  # the arrows inside a floor, each with its reason in the design or in the module
     ("datasets", "densities"),
+    ("flows", "paths"),
     ("rectify", "sampling"),
     ("rectify", "objectives"),
     ("shapes", "errors"),

@@ -3,8 +3,9 @@
 from flowlib.flows.continuous import CNF, PathIntegrals
 from flowlib.flows.glow import Glow
 from flowlib.flows.maf import MAF
+from flowlib.flows.matched import MatchedFlow
 from flowlib.flows.normalizing import Flow, NormalizingFlow
 from flowlib.flows.realnvp import RealNVP
 from flowlib.flows.spline_flow import SplineFlow
 
-__all__ = ["CNF", "MAF", "Flow", "Glow", "NormalizingFlow", "PathIntegrals", "RealNVP", "SplineFlow"]
+__all__ = ["CNF", "MAF", "Flow", "Glow", "MatchedFlow", "NormalizingFlow", "PathIntegrals", "RealNVP", "SplineFlow"]

@@ -61,6 +61,8 @@ class CNF(Flow):
     Source: Chen et al. 2018, theorem 1; FFJORD, equations 2 to 4. Chapter 02 derives it, chapter 04 takes a first look.
     """
 
+    end = 1.0  # the time of the data, where solves to the base begin
+
     def __init__(
         self,
         v: Field,
@@ -87,6 +89,10 @@ class CNF(Flow):
         self.probe = probe
         self.adjoint = adjoint
 
+    def velocity(self, x: Batch, t: PerSample, c: Tensor | None = None) -> Batch:
+        """Velocity of the flow, (B, *event): the field itself."""
+        return self.v(x, t, c)
+
     def log_prob(self, x: Batch, c: Tensor | None = None, generator: torch.Generator | None = None) -> PerSample:
         """Log-density of the model at x, in nats, (B,); ``generator`` draws the probe, if there is one."""
         x_0, collected, _ = self._to_base(x, c, generator, with_costs=False)
@@ -109,7 +115,7 @@ class CNF(Flow):
     def sample(self, n: int, c: Tensor | None = None, generator: torch.Generator | None = None) -> Batch:
         """Draw ``n`` samples, (n, *event)."""
         x_0 = self.draw_base(n, generator)
-        return self._solve(lambda x, t: self.v(x, t, c), x_0, self._times(x_0).flip(0), ())[0]
+        return self._solve(lambda x, t: self.velocity(x, t, c), x_0, self._times(x_0).flip(0), ())[0]
 
     def _to_base(
         self, x: Tensor, c: Tensor | None, generator: torch.Generator | None, *, with_costs: bool
@@ -121,7 +127,7 @@ class CNF(Flow):
         # The state is x with one more coordinate for each integral.
         def joint(state: Tensor, t: Tensor) -> Tensor:
             y = state[:, : x[0].numel()].reshape(x.shape)
-            dx, *rates = self._rates(lambda y: self.v(y, t, c), y, eps, with_costs)
+            dx, *rates = self._rates(lambda y: self.velocity(y, t, c), y, eps, with_costs)
             return torch.cat([dx.flatten(1), torch.stack(rates, 1)], 1)
 
         state = torch.cat([x.flatten(1), x.new_zeros(len(x), 3 if with_costs else 1)], 1)
@@ -143,9 +149,9 @@ class CNF(Flow):
         return eps if self.probe == "gaussian" else eps.sign()
 
     def _times(self, x: Tensor) -> Tensor:
-        """Grid from 1 to 0: both ends for a solver that chooses its steps."""
+        """Grid from the end to 0: both ends for a solver that chooses its steps."""
         n = 1 if self.method.error else self.steps
-        return torch.linspace(1, 0, n + 1, dtype=x.dtype)
+        return torch.linspace(self.end, 0, n + 1, dtype=x.dtype)
 
     def _solve(self, field: Field, state: Tensor, times: Tensor, learned: tuple[Tensor, ...]) -> tuple[Tensor, int]:
         tolerance = {"rtol": self.tolerance, "atol": self.tolerance}
