@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from flowlib.errors import InputError
-from flowlib.shapes import PerSample
+from flowlib.shapes import Labels, PerSample
 
 
 def time_embedding(t: PerSample, dim: int, max_period: float = 10_000.0) -> Tensor:
@@ -29,3 +29,52 @@ def time_embedding(t: PerSample, dim: int, max_period: float = 10_000.0) -> Tens
     i = torch.arange(dim // 2, device=t.device, dtype=t.dtype)
     angle = 1000 * t[:, None] * torch.exp(-math.log(max_period) * i / (dim // 2))
     return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+class LabelEmbedding(nn.Module):
+    """One learned vector for each of K classes, and one for no class at all, the null class with number K.
+
+    In training each label becomes the null class with probability ``dropout``, sample by sample: the network learns
+    the field with and without a class, which guidance needs.
+
+    Args:
+        num_classes: K.
+        dim: size of a vector.
+        dropout: probability of the null class in training.
+
+    Raises:
+        InputError: labels that are missing, of another shape or type, or outside 0 .. K.
+
+    Source: Ho and Salimans 2022, algorithm 1; Peebles and Xie 2023 (DiT), section 3.3. Chapter 11.
+    """
+
+    def __init__(self, num_classes: int, dim: int, *, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.num_classes, self.dropout = num_classes, dropout
+        self.table = nn.Embedding(num_classes + 1, dim)
+        nn.init.normal_(self.table.weight, std=0.02)
+
+    @property
+    def null(self) -> int:
+        """Number of the null class."""
+        return self.num_classes
+
+    def forward(self, c: Labels, generator: torch.Generator | None = None) -> Tensor:
+        """Vectors (B, dim) of labels (B,); ``generator`` is where the dropout comes from, torch's own by default."""
+        if self.training and self.dropout:
+            c = self.drop(c, generator)
+        return self.table(c)
+
+    def drop(self, c: Labels, generator: torch.Generator | None = None) -> Labels:
+        """Replace each label by the null class with probability ``dropout``, independently."""
+        dropped = torch.rand(c.shape, generator=generator, device=c.device) < self.dropout
+        return torch.where(dropped, self.null, c)
+
+    def check(self, c: Tensor | None, batch: int) -> None:
+        """Raise ``InputError`` unless ``c`` holds one label a sample; on a GPU the values are not read."""
+        wanted = f"one integer a sample, ({batch},), from 0 to {self.null} (no class)"
+        if c is None or c.shape != (batch,) or c.is_floating_point():
+            got = None if c is None else f"{c.dtype} of shape {tuple(c.shape)}"
+            raise InputError("c", expected=wanted, got=got, cure=f"torch.full_like(c, {self.null}) asks for no class")
+        if c.device.type == "cpu" and c.numel() and not 0 <= int(c.min()) <= int(c.max()) <= self.null:
+            raise InputError("c", expected=wanted, got=f"{int(c.min())} to {int(c.max())}")

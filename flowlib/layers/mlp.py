@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from flowlib.errors import InputError
 
 
-def mlp(sizes: Sequence[int], activation: type[nn.Module] = nn.SiLU) -> nn.Sequential:
+def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.SiLU) -> nn.Sequential:
     """Linear layers with an activation h between them, ``W_L h(... h(W_1 x + b_1) ...) + b_L``.
 
     Args:
@@ -52,6 +52,17 @@ def start_at_zero(layer: nn.Module) -> None:
     """Set weight and bias to zero: a bijection whose conditioner ends so starts as the identity (Glow, section 3.3)."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+
+
+def start_xavier(module: nn.Module) -> None:
+    """Draw the weight of a linear layer from Xavier's uniform law and set its bias to zero; for ``Module.apply``.
+
+    Source: Glorot and Bengio 2010, equation 16; ViT and DiT start all their layers so.
+    """
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def with_condition(x: Tensor, c: Tensor | None, dim: int, condition: int) -> Tensor:
