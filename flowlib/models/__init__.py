@@ -1,7 +1,9 @@
 """Networks. A velocity network is called as v(x, t, c)."""
 
 from flowlib.models.classifier import Classifier
+from flowlib.models.dit import DiT
 from flowlib.models.mlp import MLP
 from flowlib.models.unet import UNet
+from flowlib.models.vit import ViT
 
-__all__ = ["MLP", "Classifier", "UNet"]
+__all__ = ["MLP", "Classifier", "DiT", "UNet", "ViT"]
