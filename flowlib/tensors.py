@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 from flowlib.errors import InputError
@@ -72,3 +73,17 @@ def check_finite(name: str, x: Tensor) -> None:
             got=f"{int((~torch.isfinite(x)).sum())} NaN or infinite",
             cure="look at the data before the model",
         )
+
+
+def to_float(k: UInt8[Tensor, " B *event"]) -> Batch:
+    """Grey levels 0 to 255 as float32 in [-1, 1], ``x = k / 127.5 - 1``."""
+    return k.float() / 127.5 - 1
+
+
+def to_uint8(x: Batch) -> UInt8[Tensor, " B *event"]:
+    """Pictures in [-1, 1] as grey levels, ``k = floor(127.5 x + 128)`` clamped to 0 .. 255: the nearest level.
+
+    The common ``(x + 1) / 2 * 255`` without rounding darkens by half a level on average and maps 63 of the 256 exact
+    levels one too low; distances between sets of pictures change with it.
+    """
+    return (127.5 * x + 128).floor().clamp(0, 255).to(torch.uint8)
