@@ -1,16 +1,20 @@
 """Numbers that judge a model, each with its standard error."""
 
 from flowlib.evaluation.distances import mmd, path_energy, sampling_floor, sliced_wasserstein, wasserstein
+from flowlib.evaluation.frechet import frechet_distance, kernel_distance, precision_recall
 from flowlib.evaluation.judges import accuracy, nearest_distance, two_sample_accuracy
 from flowlib.evaluation.likelihood import bits_per_dim, nats
 
 __all__ = [
     "accuracy",
     "bits_per_dim",
+    "frechet_distance",
+    "kernel_distance",
     "mmd",
     "nats",
     "nearest_distance",
     "path_energy",
+    "precision_recall",
     "sampling_floor",
     "sliced_wasserstein",
     "two_sample_accuracy",
