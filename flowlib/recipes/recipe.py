@@ -5,31 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from flowlib.errors import InputError
 from flowlib.estimates import Estimate
-from flowlib.training import EMA, Plan, Step, load_checkpoint, train
+from flowlib.training import Parallel, Plan, Run, load_checkpoint, whole_state
 
 Scale = Literal["laptop", "full"]
 WEIGHTS = Path(__file__).parents[2] / "data" / "weights"  # shipped with the book, not with the package
-
-
-class Run(NamedTuple):
-    """A training run that has been set up; iterate ``steps`` to train.
-
-    Attributes:
-        model: the network in training.
-        ema: its average, whose ``.model`` is the one to use.
-        steps: the training loop, one ``Step`` an update.
-    """
-
-    model: nn.Module
-    ema: EMA
-    steps: Iterator[Step]
 
 
 @dataclass(frozen=True)
@@ -66,17 +52,29 @@ class Recipe:
             torch.manual_seed(self.plan.seed)
             return self.model()
 
-    def start(self, device: str = "cpu") -> Run:
-        """Set up a run: model, average and loop.
+    def start(self, device: str = "cpu", *, compiled: bool = False, parallel: Parallel | None = None) -> Run:
+        """Set up a run: model, averages, optimiser and batches; iterate its ``steps`` to train.
 
         Args:
             device: "cpu" or "cuda"; batches are drawn on the CPU, so that a seed means the same on both.
+            compiled: whether torch.compile makes the kernels.
+            parallel: "ddp" or "fsdp" under torchrun.
         """
-        model = self.build().to(device)
-        ema = EMA(model, self.plan.ema)
-        batches = self.batches(self.plan.batch_size, torch.Generator().manual_seed(self.plan.seed))
-        moved = (tuple(u.to(device) for u in batch) for batch in batches)
-        return Run(model, ema, train(self.loss, model, moved, self.plan, ema=ema))
+        return Run(
+            self.loss,
+            self.build().to(device),
+            lambda generator: self.batches(self.plan.batch_size, generator),
+            self.plan,
+            device=device,
+            compiled=compiled,
+            parallel=parallel,
+        )
+
+    def finished(self, run: Run) -> nn.Module:
+        """Return the averaged model of a run as one plain model on the CPU; under torchrun every process calls it."""
+        model = self.build()
+        model.load_state_dict(whole_state(run.ema.model))
+        return model.eval()
 
     def load(self, path: str | Path | None = None) -> nn.Module:
         """Build the network with trained weights: those at ``path``, or the ones that the book ships.

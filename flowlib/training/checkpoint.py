@@ -70,7 +70,7 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
         raise InputError(
             "path", expected="a whole safetensors file", got=f"{path} ({error})", cure="copy or train it again"
         ) from error
-    _check_fit(path, state, model.state_dict())
+    check_fit(path, state, model.state_dict())
     model.load_state_dict(state)
     return json.loads(facts.get(METADATA, "{}"))
 
@@ -85,7 +85,8 @@ def _open_temporary(folder: Path) -> tuple[int, str]:
         ) from error
 
 
-def _check_fit(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def check_fit(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raise ``InputError`` unless ``state``, read from ``path``, has the names and shapes of ``wanted``."""
     odd = sorted(state.keys() ^ wanted.keys())
     odd += [k for k in state.keys() & wanted.keys() if state[k].shape != wanted[k].shape]
     if odd:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from flowlib.errors import InputError
+from flowlib.training.distributed import mean, rank, whole
 from flowlib.training.ema import EMA
+from flowlib.training.precision import DTYPES, Precision
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Plan:
         lr_schedule: what follows, "constant" or "cosine" (down to 0 at the last step).
         weight_decay: AdamW's.
         clip: largest norm of the gradient.
+        accumulate: parts that a batch is cut into, one after another through the model; their gradients are averaged.
+        precision: of matrix products, "float32" or "bfloat16".
         ema: decay of the averaged weights; 0 for none.
+        more_ema: decays of further averages, kept beside it.
         seed: of the weights, the batches and the noise.
     """
 
@@ -40,7 +45,10 @@ class Plan:
     lr_schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: float = 0.0
     clip: float = math.inf
+    accumulate: int = 1
+    precision: Precision = "float32"
     ema: float = 0.0
+    more_ema: tuple[float, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,7 +59,13 @@ class Plan:
             "warmup": (self.warmup >= 0, "no negative number"),
             "lr_schedule": (self.lr_schedule in ("constant", "cosine"), "constant or cosine"),
             "clip": (self.clip > 0, "a positive number"),
+            "accumulate": (
+                self.accumulate >= 1 and self.batch_size % self.accumulate == 0,
+                f"a divisor of the batch size {self.batch_size}",
+            ),
+            "precision": (self.precision in DTYPES, " or ".join(DTYPES)),
             "ema": (0 <= self.ema < 1, "0 <= ema < 1"),
+            "more_ema": (all(0 <= b < 1 for b in self.more_ema), "0 <= ema < 1 for each"),
         }
         for name, (holds, expected) in rules.items():
             if not holds:
@@ -86,22 +100,37 @@ class Step:
 
 
 class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite; the weights are those of the last good step."""
+    """The loss or its gradient became NaN or infinite; the weights are those of the last good step."""
+
+
+def adamw(model: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """Return the optimiser that ``train`` uses: AdamW on the parameters that are trained, in one fused kernel."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(parameters, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
 
 
 def train(
-    loss: Callable[..., Tensor], model: nn.Module, batches: Iterable[tuple], plan: Plan, *, ema: EMA | None = None
+    loss: Callable[..., Tensor],
+    model: nn.Module,
+    batches: Iterable[tuple],
+    plan: Plan,
+    *,
+    ema: EMA | Sequence[EMA] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    done: int = 0,
 ) -> Iterator[Step]:
     """Minimise ``loss(model, *batch)`` over ``batches`` with AdamW, and yield a ``Step`` after each update.
 
     The model is in training mode meanwhile and in evaluation mode afterwards.
 
     Args:
-        loss: scalar loss of the model on one batch.
+        loss: scalar loss of the model on one batch, a mean over its rows.
         model: trained in place.
-        batches: tuples; at least ``plan.steps`` of them are needed.
+        batches: tuples; at least ``plan.steps - done`` of them are needed.
         plan: the numbers.
-        ema: averaged weights, updated after every step.
+        ema: averaged weights, one or several, updated after every step.
+        optimizer: of an earlier part of the same run; a new ``adamw(model, plan)`` when None.
+        done: steps of that earlier part.
 
     Raises:
         NonFiniteLoss: before the update that would have spoilt the weights.
@@ -114,26 +143,50 @@ def train(
     [1, 2, 3]
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=plan.lr, weight_decay=plan.weight_decay, fused=True)
+    optimizer = adamw(model, plan) if optimizer is None else optimizer
+    averages = [ema] if isinstance(ema, EMA) else list(ema or ())
     model.train()
-    n, start = 0, time.perf_counter()
-    with tqdm(total=plan.steps, unit="step", mininterval=0.5) as bar:
-        for n, batch in enumerate(islice(batches, plan.steps), start=1):
+    n, samples, start = done, 0, time.perf_counter()
+    with _bar(plan.steps, done) as bar:
+        for n, batch in enumerate(islice(batches, plan.steps - done), start=done + 1):
             lr = optimizer.param_groups[0]["lr"] = plan.lr_at(n)
-            value = loss(model, *batch)
-            number = value.item()
-            if not math.isfinite(number):
-                raise NonFiniteLoss(f"loss is {number} at step {n}; try a smaller lr than {plan.lr:g}, or a clip")
             optimizer.zero_grad()
-            value.backward()
-            grad_norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            value = _backward(loss, model, batch, plan.accumulate)
+            norm = whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            number, grad_norm = torch.stack([mean(value), norm]).tolist()  # a GPU is waited for here, and only here
+            for name, found in (("loss", number), ("gradient norm", grad_norm)):
+                if not math.isfinite(found):
+                    raise NonFiniteLoss(f"{name} is {found} at step {n}; try a smaller lr than {plan.lr:g}, or a clip")
             if plan.clip < math.inf:
-                nn.utils.clip_grads_with_norm_(parameters, plan.clip, grad_norm)
+                nn.utils.clip_grads_with_norm_(parameters, plan.clip, norm)
             optimizer.step()
-            if ema is not None:
-                ema.update(model)
+            for average in averages:
+                average.update(model)
+            samples, seconds = samples + len(batch[0]), time.perf_counter() - start
+            bar.set_postfix_str(f"loss {number:.4g}, {samples / seconds:.0f} samples/s", refresh=False)
             bar.update()
-            yield Step(n, number, grad_norm.item(), lr, time.perf_counter() - start)
+            yield Step(n, number, grad_norm, lr, seconds)
     model.eval()
     if n < plan.steps:
         raise InputError("batches", expected=f"{plan.steps} batches, one a step", got=n, cure="use an endless stream")
+
+
+def _backward(loss: Callable[..., Tensor], model: nn.Module, batch: tuple, parts: int) -> Tensor:
+    """Add the gradient of the mean loss to the parameters, part by part, and return that loss."""
+    if parts == 1:
+        value = loss(model, *batch)
+        value.backward()
+        return value.detach()
+    if len(batch[0]) % parts:
+        raise InputError("accumulate", expected=f"a divisor of the batch, {len(batch[0])} rows", got=parts)
+    total = torch.zeros((), device=batch[0].device)
+    for part in zip(*(u.chunk(parts) for u in batch), strict=True):
+        value = loss(model, *part) / parts
+        value.backward()
+        total += value.detach()
+    return total
+
+
+def _bar(steps: int, done: int) -> tqdm:
+    silent = {"disable": True} if rank() else {}  # one bar, not one a process
+    return tqdm(total=steps, initial=done, unit="step", mininterval=0.5, **silent)
