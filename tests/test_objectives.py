@@ -6,7 +6,7 @@ from torch import nn
 
 from flowlib.densities import Gaussian, eight_gaussians
 from flowlib.errors import InputError
-from flowlib.objectives import Uniform, flow_matching, same_loss
+from flowlib.objectives import Uniform, flow_matching, loss_at, same_loss
 from flowlib.paths import OT, VE, VP, Cosine, exact_velocity
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -92,6 +92,18 @@ def test_targets_are_the_named_quantities(generator):
 
         loss = flow_matching(net, x_0, x_1, path=path, predict=predict, generator=torch.Generator().manual_seed(0))
         assert float(loss) < 1e-20
+
+
+def test_loss_at_a_grid_of_times_averages_to_the_loss(generator):
+    x_0, x_1 = torch.randn(2, 20_000, 1, generator=generator)
+    v = exact_velocity(OT(), Gaussian(torch.zeros(1), 1.0))
+    times = (torch.arange(50) + 0.5) / 50
+    losses = loss_at(v, x_0, x_1, times)
+    floor = 1 / (times**2 + (1 - times) ** 2)  # c^2 / (t^2 c^2 + (1 - t)^2) at c = 1
+    torch.testing.assert_close(losses, floor, rtol=0.05, atol=0)
+    assert float(losses.mean()) == pytest.approx(float(flow_matching(v, x_0, x_1, generator=generator)), rel=0.03)
+    doubled = loss_at(lambda x, t, c: c * v(x, t), x_0, x_1, times[:1], torch.tensor(2.0))
+    assert float(doubled) > float(losses[0])
 
 
 def test_weight_multiplies_each_sample(generator):

@@ -1,7 +1,7 @@
 """Losses: short functions of a field and a batch."""
 
 from flowlib.objectives.likelihood import dequantise, negative_log_likelihood, regularised_likelihood
-from flowlib.objectives.matching import flow_matching
+from flowlib.objectives.matching import flow_matching, loss_at
 from flowlib.objectives.timesteps import (
     CosMap,
     LogitNormal,
@@ -28,6 +28,7 @@ __all__ = [
     "dequantise",
     "error_ratio",
     "flow_matching",
+    "loss_at",
     "min_snr",
     "negative_log_likelihood",
     "regularised_likelihood",

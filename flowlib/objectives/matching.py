@@ -11,7 +11,7 @@ from flowlib.errors import InputError
 from flowlib.objectives.timesteps import Timesteps, Uniform
 from flowlib.paths import OT, Path
 from flowlib.paths.path import Quantity
-from flowlib.shapes import Batch, Field, PerSample, Scalar
+from flowlib.shapes import Batch, Field, PerSample, Scalar, Times
 from flowlib.tensors import per_sample
 
 
@@ -52,6 +52,51 @@ def flow_matching(
     equation 14, for the noise; Vincent 2011 for the score. Chapter 04 derives it, chapter 08 compares the targets.
     """
     t = timesteps.sample(len(x_1), generator).to(x_1).clamp(max=path.end)
+    loss = _squared_error(net, x_0, x_1, c, t, path, predict, generator)
+    return loss.mean() if weight is None else (per_sample(weight(t), loss) * loss).mean()
+
+
+@torch.no_grad()
+def loss_at(
+    net: Field,
+    x_0: Batch,
+    x_1: Batch,
+    times: Times,
+    c: Tensor | None = None,
+    *,
+    path: Path = OT(),  # noqa: B008  frozen
+    predict: Quantity = "velocity",
+    generator: torch.Generator | None = None,
+) -> Times:
+    """Flow-matching loss at each time of a grid, on the same pairs, without gradient: where the loss is made.
+
+    Args:
+        net: the network net(x, t, c).
+        x_0: noise or source samples, (B, *event).
+        x_1: data, (B, *event).
+        times: the grid, (T,).
+        c: condition, one a sample.
+        path: how x_0 and x_1 are joined.
+        predict: the target: "velocity", "data", "noise" or "score".
+        generator: randomness of a path that adds noise.
+
+    Returns:
+        (T,). Chapter 08 compares networks by it.
+    """
+    losses = [_squared_error(net, x_0, x_1, c, t.expand(len(x_1)), path, predict, generator).mean() for t in times]
+    return torch.stack(losses)
+
+
+def _squared_error(
+    net: Field,
+    x_0: Tensor,
+    x_1: Tensor,
+    c: Tensor | None,
+    t: Tensor,
+    path: Path,
+    predict: Quantity,
+    generator: torch.Generator | None,
+) -> Tensor:
     x_t, dx_t = path.sample(x_0, x_1, t, generator)
     targets = {
         "velocity": lambda: dx_t,
@@ -61,5 +106,4 @@ def flow_matching(
     }
     if predict not in targets:
         raise InputError("predict", expected="velocity, data, noise or score", got=repr(predict))
-    loss = (net(x_t, t, c) - targets[predict]()).square()
-    return loss.mean() if weight is None else (per_sample(weight(t), loss) * loss).mean()
+    return (net(x_t, t, c) - targets[predict]()).square()
