@@ -1,27 +1,65 @@
 """Runs, one file each: a function from a scale to a frozen ``Recipe``."""
 
+from collections.abc import Callable
 from functools import partial
 
+from flowlib.recipes.dit_cifar10 import dit_cifar10
+from flowlib.recipes.dit_digits import dit_digits
+from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
+from flowlib.recipes.glow_cifar10 import glow_cifar10
 from flowlib.recipes.glow_digits import glow_digits
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
-from flowlib.recipes.recipe import Recipe, Run, Scale
+from flowlib.recipes.recipe import Recipe, Scale
+from flowlib.recipes.reflow_2d import reflow_2d
+from flowlib.recipes.rf2_digits import judge_samples, rf2_digits, rf2_digits_distilled
 from flowlib.recipes.rf_digits import draw_digits, rf_digits
 from flowlib.recipes.rf_toy import rf_toy
+from flowlib.recipes.transfer_digits import transfer_digits
+from flowlib.recipes.vit_cifar10 import vit_cifar10
+from flowlib.recipes.vit_digits import vit_digits
 
-RECIPES = {recipe.__name__: recipe for recipe in (glow_digits, judge_digits, rf_digits, rf_toy)} | {
-    f"{family}_{toy}": partial(nf_toy, family=family, toy=toy) for family in FAMILIES for toy in TOYS
-}
+RECIPES = {
+    recipe.__name__: recipe
+    for recipe in (
+        dit_cifar10,
+        dit_digits,
+        dit_imagenet256_xl2,
+        glow_cifar10,
+        glow_digits,
+        judge_digits,
+        rf2_digits,
+        rf2_digits_distilled,
+        rf_digits,
+        rf_toy,
+        transfer_digits,
+        vit_cifar10,
+        vit_digits,
+    )
+} | {f"{family}_{toy}": partial(nf_toy, family=family, toy=toy) for family in FAMILIES for toy in TOYS}
+
+RESULTS: dict[str, Callable] = {"reflow_2d": reflow_2d}  # name -> function(path, seeds), which fills the table at path
 
 __all__ = [
     "RECIPES",
+    "RESULTS",
     "Recipe",
-    "Run",
     "Scale",
+    "dit_cifar10",
+    "dit_digits",
+    "dit_imagenet256_xl2",
     "draw_digits",
+    "glow_cifar10",
     "glow_digits",
     "judge_digits",
+    "judge_samples",
     "nf_toy",
+    "reflow_2d",
+    "rf2_digits",
+    "rf2_digits_distilled",
     "rf_digits",
     "rf_toy",
+    "transfer_digits",
+    "vit_cifar10",
+    "vit_digits",
 ]
