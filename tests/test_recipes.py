@@ -1,0 +1,52 @@
+"""Every recipe trains, draws and judges, on tiny sets of pictures where the real ones would have to be downloaded."""
+
+import math
+
+import pytest
+import torch
+from pictures import write_sets
+
+from flowlib.errors import InputError
+from flowlib.recipes import RECIPES, glow_cifar10
+
+OF_PICTURES = sorted(name for name in RECIPES if name.endswith(("cifar10", "fashion")))
+
+
+@pytest.fixture(autouse=True)
+def sets(tmp_path, monkeypatch):
+    write_sets(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_ten_steps(name):
+    """Ten steps at laptop scale; by then branches that start at zero have let a gradient through to every parameter."""
+    recipe = RECIPES[name]().changed(steps=10, batch_size=8)
+    assert recipe.name == name
+    run = recipe.start()
+    steps = list(run.steps)
+    assert [step.n for step in steps] == list(range(1, 11))
+    assert all(math.isfinite(step.loss) for step in steps)
+    assert [n for n, p in run.model.named_parameters() if p.grad is None or not bool(p.grad.any())] == []
+    if recipe.draw is not None:
+        x = recipe.draw(run.ema.model, 4, torch.Generator().manual_seed(0))
+        assert len(x) == 4
+        assert bool(torch.isfinite(x).all())
+    if name in OF_PICTURES:
+        metrics = recipe.evaluate(run.ema.model)
+        assert metrics
+        assert all(math.isfinite(m.value) for m in metrics.values())
+
+
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_without_its_set_a_recipe_says_how_to_get_it(name, monkeypatch, tmp_path, unchecked):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("FLOWLIB_DATA", str(tmp_path / "empty"))
+    with pytest.raises(InputError, match="with flowlib data get"):
+        RECIPES[name]().changed(batch_size=4).start()
+
+
+def test_the_full_glow_has_the_published_size():
+    """44 M parameters (Durkan et al. 2019, table 3, on Glow for CIFAR-10), and starts near log2(256) bits."""
+    model = glow_cifar10("full").build()
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(44e6, rel=0.03)
