@@ -6,6 +6,7 @@ once (``data.to("cuda")``) and, with a generator of the GPU, no batch crosses ov
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -61,22 +62,44 @@ def epochs(data: Labelled, batch_size: int, generator: torch.Generator, *, flip:
     return Stream(rows, generator, size=len(data.x), batch_size=batch_size)
 
 
-def from_noise(data: Labelled, batch_size: int, generator: torch.Generator, *, flip: bool = False) -> Stream:
+def from_noise(
+    data: Labelled,
+    batch_size: int,
+    generator: torch.Generator,
+    *,
+    flip: bool = False,
+    pairing: Callable[..., Tensor] | None = None,
+) -> Stream:
     """Yield batches (x_0, x_1, c) for ever, with fresh noise x_0 ~ N(0, I) for each sample of the data.
 
     Args:
         data: the set.
         batch_size: samples a batch.
-        generator: of the permutations, the flips and the noise.
+        generator: of the permutations, the flips, the noise and the pairing.
         flip: whether pictures are mirrored at random.
+        pairing: (x_0, x_1, generator) to the index of x_0 that meets x_1, such as ``flowlib.paths.optimal_transport``;
+            x_1 and its labels stay where they are. Left out, pairs are independent.
     """
 
     def with_noise(x_1: Batch, c: Labels) -> tuple[Batch, Batch, Labels]:
-        return randn(x_1.shape, like=x_1, generator=generator), x_1, c
+        x_0 = randn(x_1.shape, like=x_1, generator=generator)
+        return (x_0 if pairing is None else x_0[pairing(x_0, x_1, generator)]), x_1, c
 
     return epochs(data, batch_size, generator, flip=flip).map(with_noise)
 
 
-def between(source: Density, target: Density, batch_size: int, generator: torch.Generator) -> Stream:
-    """Yield batches (x_0, x_1) for ever, drawn independently from two densities."""
-    return Stream(lambda: (source.sample(batch_size, generator), target.sample(batch_size, generator)), generator)
+def between(
+    source: Density,
+    target: Density,
+    batch_size: int,
+    generator: torch.Generator,
+    *,
+    pairing: Callable[..., Tensor] | None = None,
+) -> Stream:
+    """Yield batches (x_0, x_1) for ever, drawn from two densities: independently, or joined by a ``pairing``."""
+
+    def draw() -> tuple[Batch, Batch]:
+        x_0, x_1 = source.sample(batch_size, generator), target.sample(batch_size, generator)
+        return (x_0 if pairing is None else x_0[pairing(x_0, x_1, generator)]), x_1
+
+    return Stream(draw, generator)

@@ -1,0 +1,190 @@
+"""Pairings: which source sample meets which sample of the data, inside one batch.
+
+A pairing maps a batch to an ``index``; then ``x_0[index]`` meets ``x_1``. The data stays in its place, and with it its
+labels. Chapter 07 compares them; pairs made by a flow itself (reflow, chapter 05) are data, not a pairing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from flowlib.errors import InputError
+from flowlib.shapes import Batch
+from flowlib.tensors import check_finite, check_same_shape
+
+Index: TypeAlias = Int[Tensor, " B"]
+Pairing: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Tensor]  # (x_0, x_1, generator) -> index
+
+SWEEPS = 2000  # of Sinkhorn's iteration, before it gives up
+FEW, MANY, PLANE = 96, 2048, 64  # samples and dimensions where one solver becomes faster than another
+
+
+def independent(x_0: Batch, x_1: Batch, generator: torch.Generator | None = None) -> Index:
+    """Leave the batch as it was drawn, ``index = 0 .. B-1``: where x_0 and x_1 are independent, so are the pairs."""
+    check_same_shape("x_0", x_0, "x_1", x_1)
+    return torch.arange(len(x_1), device=x_1.device)
+
+
+def optimal_transport(
+    x_0: Batch, x_1: Batch, generator: torch.Generator | None = None, *, block: int | None = None
+) -> Index:
+    """Pair by exact optimal transport inside the batch::
+
+        index = argmin over permutations p of sum_j |x_0[p(j)] - x_1[j]|^2
+
+    The minimiser is used as it is: every sample appears once. No randomness is involved.
+
+    Args:
+        x_0: source samples, (B, *event).
+        x_1: data, (B, *event).
+        generator: not used.
+        block: pair inside consecutive blocks of this many samples, at a cost linear in B; the whole batch if left out.
+
+    Raises:
+        InputError: shapes that differ, NaN, a block below 1.
+
+    Source: Pooladian et al. 2023 and Tong et al. 2024 (OT-CFM), section 3.2.
+    """
+    check_same_shape("x_0", x_0, "x_1", x_1)
+    check_finite("x_0", x_0)
+    check_finite("x_1", x_1)
+    if block is not None and block < 1:
+        raise InputError("block", expected="at least 1 sample", got=block)
+    size = block or max(1, len(x_1))
+    a, b = (u.detach().flatten(1).cpu().to(torch.promote_types(u.dtype, torch.float32)) for u in (x_0, x_1))
+    index = [i * size + _assign(p, q) for i, (p, q) in enumerate(zip(a.split(size), b.split(size), strict=True))]
+    return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *index])).to(x_1.device)
+
+
+def sinkhorn(x_0: Batch, x_1: Batch, generator: torch.Generator | None = None, *, sigma: float = 1.0) -> Index:
+    """Pair by a draw from the entropic plan, ``index[j] ~ P[:, j] / sum_i P[i, j]``, where P is the minimiser of::
+
+        sum_ij P_ij |x_0[i] - x_1[j]|^2 + reg sum_ij P_ij log P_ij,    reg = 2 sigma^2
+
+    over plans with uniform marginals. These are the end points of a Schroedinger bridge of noise ``sigma``: join them
+    by ``Bridge(sigma)``. Small sigma comes near optimal transport, large sigma near independent pairs. Each sample of
+    the data meets one source sample; a source sample may appear twice or not at all.
+
+    Args:
+        x_0: source samples, (B, *event).
+        x_1: data, (B, *event).
+        generator: randomness of the draw.
+        sigma: noise of the bridge.
+
+    Raises:
+        InputError: shapes that differ, NaN, a sigma that is not positive or too small to iterate with.
+
+    Source: Cuturi 2013, algorithm 1; Tong et al. 2024, SB-CFM, section 3.2.4.
+    """
+    plan = entropic_plan(x_0, x_1, reg=2 * sigma**2)
+    device = generator.device if generator is not None else plan.device
+    u = torch.rand(len(plan), dtype=plan.dtype, device=device, generator=generator).to(plan.device)
+    cdf = plan.T.cumsum(1)  # row j: of the partners of x_1[j]
+    return torch.searchsorted(cdf, (u * cdf[:, -1])[:, None], right=True)[:, 0].clamp(max=len(plan) - 1)
+
+
+def entropic_plan(x_0: Batch, x_1: Batch, *, reg: float, tolerance: float = 1e-3) -> Tensor:
+    """Entropic transport plan ``P_ij = exp((f_i + g_j - |x_0[i] - x_1[j]|^2) / reg)`` with uniform marginals, (B, B).
+
+    Sinkhorn's iteration in turn makes the columns and the rows sum to 1 / B. The potentials f and g start in the
+    logarithm, where nothing underflows, and the rest are products of one matrix with vectors.
+
+    Args:
+        x_0: source samples, (B, *event).
+        x_1: data, (B, *event).
+        reg: weight of the entropy, in the unit of the squared distance.
+        tolerance: largest total error of the row sums; the columns are exact.
+
+    Raises:
+        InputError: shapes that differ, NaN, a reg that is not positive or too small to iterate with.
+    """
+    check_same_shape("x_0", x_0, "x_1", x_1)
+    check_finite("x_0", x_0)
+    check_finite("x_1", x_1)
+    if not reg > 0:
+        raise InputError(
+            "reg", expected="a positive number, 2 sigma^2", got=reg, cure="pair by optimal_transport for none"
+        )
+    n = len(x_1)
+    cost = torch.cdist(x_0.detach().flatten(1), x_1.detach().flatten(1)).square_().div_(reg)
+    f, least = cost.amin(1), -80.0 if cost.dtype == torch.float32 else -700.0  # denormal numbers are very slow
+    for _ in range(SWEEPS // 100):
+        g = -torch.logsumexp(f[:, None] - cost, 0)
+        f = -torch.logsumexp(g - cost, 1)
+        kernel = (f[:, None] + g).sub_(cost).clamp_(min=least).exp_()
+        row, column = f.new_ones(n), f.new_ones(n)
+        for _ in range(100):
+            column = 1 / (row @ kernel)
+            sums = kernel @ column
+            if float((row * sums - 1).abs().mean()) < tolerance:
+                return row[:, None] * kernel * column / n
+            row = 1 / sums
+        finite = bool((row.isfinite() & column.isfinite() & (row > 0) & (column > 0)).all())
+        f = f + row.log() if finite else f
+    raise InputError(
+        "reg",
+        expected=f"rows that sum to 1/B after {SWEEPS} sweeps",
+        got=reg,
+        cure="a larger sigma, or optimal_transport",
+    )
+
+
+def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
+    """Optimal permutation p, ``x_0[p]`` meets ``x_1``, of (n, d) samples, by the fastest exact solver for n and d.
+
+    The permutation does not change when a batch is moved or scaled, or when a number is taken from a row or a column of
+    the costs. Each of these brings the costs nearer to the solved form, in which the best partner costs zero and
+    shortest augmenting paths (scipy) are short: at worst the least cost of each column is taken off; in the plane, the
+    potentials of a few sweeps of Sinkhorn's iteration. From some thousands the network simplex (POT) wins.
+    """
+    n, d = x_0.shape
+    if n < 2:
+        return np.arange(n)
+    if d > PLANE:  # one product of matrices is all that these can afford, and -x_0 . x_1 is such a reduced cost
+        return _shortest_paths(-(x_0 @ x_1.T).double())
+    a, b = _standardised(x_0), _standardised(x_1)
+    cost = torch.addmm(a.square().sum(1, keepdim=True), a, b.T, alpha=-2)
+    if n <= FEW:
+        return _shortest_paths(cost)
+    if n <= MANY:
+        return _shortest_paths(cost - _row_potential(cost)[:, None])
+    from ot import emd
+
+    return emd([], [], cost.numpy(), check_marginals=False, center_dual=False, numItermax=100_000_000).argmax(0)
+
+
+def _shortest_paths(cost: Tensor) -> np.ndarray:
+    """Permutation p of least ``sum_j cost[p(j), j]``, by shortest augmenting paths: quick where most are short."""
+    from scipy.optimize import linear_sum_assignment
+
+    return np.argsort(linear_sum_assignment((cost - cost.amin(0)).numpy())[1])
+
+
+def _row_potential(cost: Tensor) -> Tensor:
+    """Approximate potential f, (n,): the optimal pairs nearly minimise ``cost[i, j] - f[i]`` down their columns.
+
+    Sinkhorn's iteration in float32 with less and less entropy, each stage from the potentials of the one before.
+    """
+    coarse = (cost - cost.amin(0)).float()
+    f, g = coarse.amin(1), coarse.new_zeros(len(cost))
+    for reg, sweeps in ((0.1, 10), (0.03, 20), (0.01, 40))[: 1 if len(cost) <= 2 * FEW else 3]:
+        kernel = (f[:, None] + g).sub_(coarse).div_(reg).clamp_(min=-80).exp_()  # denormal numbers are very slow
+        row = torch.ones_like(f)
+        for _ in range(sweeps):
+            column = 1 / (row @ kernel)
+            row = 1 / (kernel @ column)
+        f, g = f + reg * row.log(), g + reg * column.log()
+    return f.double().nan_to_num(0, 0, 0)  # every finite potential is allowed, a good one is quick
+
+
+def _standardised(x: Tensor) -> Tensor:
+    """Samples about their mean and in units of their spread, (n, d), float64."""
+    x = x.double()
+    x = x - x.mean(0)
+    return x / (float(x.square().mean().sqrt()) or 1)
