@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,23 +13,26 @@ from flowlib.shapes import PerSample
 
 
 class MLP(nn.Module):
-    """Velocity ``v(x, t) = W_L silu(... silu(W_1 [x, t] + b_1) ...) + b_L`` for points x of R^dim.
+    """Velocity ``v(x, t) = W_L h(... h(W_1 [x, t] + b_1) ...) + b_L`` for points x of R^dim.
 
-    SiLU is smooth: the field has a continuous divergence, which a likelihood integrates.
+    The activation h is SiLU, which is smooth: the field has a continuous divergence, which a likelihood integrates.
 
     Args:
         dim: dimension of x.
         width: size of the hidden layers.
         depth: number of hidden layers.
+        activation: h.
 
     Raises:
         InputError: points of another dimension.
     """
 
-    def __init__(self, dim: int = 2, *, width: int = 64, depth: int = 3) -> None:
+    def __init__(
+        self, dim: int = 2, *, width: int = 64, depth: int = 3, activation: Callable[[], nn.Module] = nn.SiLU
+    ) -> None:
         super().__init__()
         self.dim = dim
-        self.net = mlp([dim + 1] + [width] * depth + [dim])
+        self.net = mlp([dim + 1] + [width] * depth + [dim], activation)
 
     def forward(self, x: Tensor, t: PerSample, c: None = None) -> Tensor:
         """Velocity at x, (B, dim), and t, (B,). There is no condition to give."""
