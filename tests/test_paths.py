@@ -10,11 +10,12 @@ from test_densities import tilted_mixture
 from flowlib.densities import Gaussian, GaussianMixture, eight_gaussians
 from flowlib.derivatives import divergence
 from flowlib.errors import InputError
-from flowlib.paths import OT, VE, VP, Cosine, exact_velocity
+from flowlib.paths import OT, VE, VP, Cosine, ScaledLinear, ZeroTerminal, exact_velocity
 from flowlib.solvers import EULER, RK4, solve
 
 pytestmark = pytest.mark.usefixtures("float64")
-PATHS = (OT(), OT(0.1), VP(), VP(0.5, 5.0), VE(), VE(0.1, 10.0), Cosine())
+DIFFUSIONS = (VP(), VP(0.5, 5.0), ScaledLinear(), ZeroTerminal(), ZeroTerminal(ScaledLinear()))
+PATHS = (OT(), OT(0.1), *DIFFUSIONS, VE(), VE(0.1, 10.0), Cosine())
 INSIDE = (0.05, 0.3, 0.5, 0.8, 0.95)
 QUANTITIES = ("velocity", "data", "noise", "score")
 by_path = pytest.mark.parametrize("path", PATHS, ids=str)
@@ -27,14 +28,30 @@ def test_boundaries(path):
     expected = {
         OT: ((0, 1), (1, getattr(path, "sigma_min", 0))),
         Cosine: ((0, 1), (1, 0)),
+        ZeroTerminal: ((0, 1), (1, 0)),
         VE: ((1, 1), (getattr(path, "sigma_max", 0), getattr(path, "sigma_min", 0))),
     }
     if isinstance(path, VP):
-        left = math.exp(-(path.beta_min + path.beta_max) / 4)
-        expected[VP] = ((left, 1), (math.sqrt(1 - left**2), 0))
+        s = torch.linspace(0, 1, 2001)
+        left = math.exp(-float(torch.trapezoid(path.beta(1 - s), s)) / 2)
+        expected[type(path)] = ((left, 1), (math.sqrt(1 - left**2), 0))
     want_alpha, want_sigma = expected[type(path)]
-    torch.testing.assert_close(alpha, torch.tensor(want_alpha, dtype=alpha.dtype))
+    torch.testing.assert_close(alpha, torch.tensor(want_alpha, dtype=alpha.dtype), rtol=1e-6, atol=1e-15)
     torch.testing.assert_close(sigma, torch.tensor(want_sigma, dtype=alpha.dtype), rtol=1e-7, atol=1e-15)
+
+
+@by_path
+def test_source_is_the_start_of_the_path(path, generator):
+    """x_0 of a sample from no data at all; for VE fifty times the noise."""
+    x_0 = torch.randn(3, 2, generator=generator)
+    torch.testing.assert_close(path.source(x_0), path.sample(x_0, torch.zeros(3, 2), torch.zeros(3)).x_t)
+
+
+@by_path
+def test_end_is_the_last_time_of_a_finite_velocity(path):
+    one = torch.ones(1)
+    assert bool(path.d_sigma(one * path.end).isfinite().all())
+    assert (path.end == 1) == bool(path.d_sigma(one).isfinite().all())
 
 
 @by_path
@@ -50,6 +67,22 @@ def test_schedules_match_their_derivatives(path):
 def test_signal_to_noise_rises(path):
     snr = path.snr(torch.linspace(0, 0.999, 200))
     assert bool((snr.diff() > 0).all())
+
+
+@by_path
+def test_time_at_snr_inverts_it(path):
+    t = torch.linspace(0, 1, 101)
+    torch.testing.assert_close(path.time_at_snr(path.snr(t)), t, rtol=0, atol=1e-12)
+
+
+@by_path
+def test_diffusion_is_the_rate_of_the_signal_to_noise_ratio(path):
+    """w = sigma^2/2 d log(snr)/dt, by differences: VP beta / 2, VE -sigma d_sigma, straight (1 - t) / t."""
+    t, h = torch.linspace(0.05, 0.95, 19), 1e-6
+    rate = (path.snr(t + h).log() - path.snr(t - h).log()) / (2 * h)
+    torch.testing.assert_close(path.diffusion(t), path.sigma(t) ** 2 / 2 * rate, rtol=1e-6, atol=1e-8)
+    if isinstance(path, VP):
+        torch.testing.assert_close(path.diffusion(t), path.beta(t) / 2)
 
 
 @by_path
@@ -94,12 +127,11 @@ def exact_quantities(path, p, x, t):
 
 
 @by_path
-@pytest.mark.parametrize("t", INSIDE)
 @pytest.mark.parametrize("have", QUANTITIES)
 @pytest.mark.parametrize("want", QUANTITIES)
-def test_conversions_of_the_exact_mixture(path, t, have, want, generator):
-    t = torch.full((6,), t)
-    x = 2 * torch.randn(6, 2, generator=generator)
+def test_conversions_of_the_exact_mixture(path, have, want, generator):
+    t = torch.tensor(INSIDE).repeat(4)
+    x = 2 * torch.randn(20, 2, generator=generator)
     exact = exact_quantities(path, tilted_mixture(), x, t)
     converted = path.convert(exact[have], x, t, have=have, want=want)
     torch.testing.assert_close(converted, exact[want], rtol=1e-6, atol=1e-8)
@@ -118,19 +150,55 @@ def test_conversions_of_the_exact_mixture(path, t, have, want, generator):
         (OT(), "noise", "velocity", 0.0, False),
         (OT(), "data", "velocity", 1.0, False),
         (OT(), "velocity", "score", 1.0, False),
+        (OT(), "score", "velocity", 0.0, False),
         (Cosine(), "velocity", "score", 1.0, False),
+        (VE(), "noise", "velocity", 0.0, True),
+        (VE(), "velocity", "score", 1.0, True),
+        (VP(), "noise", "data", 0.0, True),
+        (VP(), "noise", "velocity", 0.0, True),
+        (ZeroTerminal(), "noise", "velocity", 0.0, False),
+        (ZeroTerminal(), "velocity", "data", 0.0, True),
     ],
 )
 def test_conversions_at_the_ends(path, have, want, t, finite):
     """Where a limit exists it is returned; where none does, an error names the time."""
     x_0, x_1, t = torch.tensor([[0.7, -1.0]]), torch.tensor([[1.5, 0.2]]), torch.tensor([t])
     x_t, dx_t = path.sample(x_0, x_1, t)
-    known = {"velocity": dx_t, "data": x_1, "noise": x_0, "score": torch.zeros_like(x_0)}
+    known = {"velocity": dx_t, "data": x_1, "noise": x_0, "score": -x_0 / path.sigma(t).clamp(min=1e-300)}
     if finite:
         torch.testing.assert_close(path.convert(known[have], x_t, t, have=have, want=want), known[want])
     else:
-        with pytest.raises(InputError, match="t: expected"):
+        with pytest.raises(InputError, match=f"t: expected t where {have} determines {want} on .*got t = {t.item():g}"):
             path.convert(known[have], x_t, t, have=have, want=want)
+
+
+@pytest.mark.parametrize("path", DIFFUSIONS, ids=str)
+def test_conversions_where_the_velocity_of_a_pair_is_infinite(path, generator):
+    """At t = 1 of VP the marginal velocity is finite: it tells the score and the data; the noise has the limit 0."""
+    x, one, p = torch.randn(6, 2, generator=generator), torch.ones(6), tilted_mixture()
+    v, score = exact_velocity(path, p)(x, one), p.score(x)
+    torch.testing.assert_close(path.convert(v, x, one, have="velocity", want="score"), score)
+    torch.testing.assert_close(path.convert(score, x, one, have="score", want="velocity"), v)
+    torch.testing.assert_close(path.convert(v, x, one, have="velocity", want="data"), x)
+    torch.testing.assert_close(path.convert(v, x, one, have="velocity", want="noise"), torch.zeros_like(x))
+    for have in ("data", "noise"):
+        with pytest.raises(InputError, match="got t = 1"):
+            path.convert(x, x, one, have=have, want="velocity")
+
+
+@by_path
+@pytest.mark.parametrize("have", QUANTITIES)
+def test_field_reads_any_network_as_a_velocity(path, have, generator):
+    t, x = torch.tensor(INSIDE), torch.randn(5, 2, generator=generator)
+    exact = exact_quantities(path, tilted_mixture(), x, t)
+    asked = []
+
+    def net(x, t, c=None):
+        asked.append(c)
+        return exact[have]
+
+    torch.testing.assert_close(path.field(net, have)(x, t, "a condition"), exact["velocity"])
+    assert asked == ["a condition"]
 
 
 @by_path
@@ -221,6 +289,7 @@ def test_batch_as_long_as_the_image_is_tall():
         (lambda: OT(1.0), "sigma_min: expected 0 <= sigma_min < 1, got 1.0"),
         (lambda: VP(2.0, 1.0), "beta_min, beta_max"),
         (lambda: VE(1.0, 0.5), "sigma_min, sigma_max"),
+        (lambda: VP().time_at_snr(torch.zeros(2)), r"snr: expected 4.32e-05 to inf, the reach of VP"),
     ],
 )
 def test_bad_input(call, message, unchecked):

@@ -61,6 +61,37 @@ class Path(ABC):
         """Signal-to-noise ratio ``alpha_t^2 / sigma_t^2``; infinite where no noise is left."""
         return (self.alpha(t) / self.sigma(t)) ** 2
 
+    def time_at_snr(self, snr: Tensor) -> Tensor:
+        """Inverse of ``snr``: the time t at which ``alpha_t^2 / sigma_t^2 = snr``, by bisection, since it only rises.
+
+        Args:
+            snr: signal-to-noise ratios, any shape, zero and infinity included where the path reaches them.
+
+        Raises:
+            InputError: a ratio that the path does not reach.
+        """
+        low, high = torch.zeros_like(snr), torch.ones_like(snr)
+        if not bool(((self.snr(low) <= snr) & (snr <= self.snr(high))).all()):
+            least, most = (float(self.snr(u).max()) for u in (low, high))
+            raise InputError("snr", expected=f"{least:.3g} to {most:.3g}, the reach of {self}", got=snr)
+        for _ in range(64):
+            middle = (low + high) / 2
+            below = self.snr(middle) < snr
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return torch.where(self.snr(high) <= snr, high, low)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        """Coefficient ``w_t = sigma_t D_t / alpha_t`` of the diffusion whose marginals are those of the path.
+
+        The velocity is ``v = (d_alpha_t / alpha_t) x + w_t score``. With ``dW`` the noise of a Wiener process,
+        ``dx = (d_alpha_t / alpha_t) x dt + 2 w_t score dt + sqrt(2 w_t) dW`` turns noise into data: the reverse of
+        the diffusion that ``dx = -(d_alpha_t / alpha_t) x dr + sqrt(2 w_t) dW``, r = 1 - t, makes of data. On VP
+        ``w_t = beta(1 - t) / 2``; on a path without data at t = 0 it is infinite there.
+
+        Source: Song et al. 2021 (score SDE), section 3.3; Ma et al. 2024 (SiT), section 2. Chapter 03.
+        """
+        return self._sigma_det(t) / self.alpha(t)
+
     @property
     def end(self) -> float:
         """Last time at which the velocity is finite: 1, or just before it where ``d_sigma`` is infinite at 1 (VP)."""
@@ -93,16 +124,18 @@ class Path(ABC):
     def convert(self, value: Batch, x_t: Batch, t: PerSample, *, have: Quantity, want: Quantity) -> Batch:
         """Turn one prediction about x_t into another: velocity, data (x_1), noise (x_0) or score.
 
-        Each of them is a known combination ``p x_1 + q x_0``; with ``alpha_t x_1 + sigma_t x_0 = x_t`` that makes two
-        linear equations in two unknowns, solved here by Cramer's rule for all sixteen cases. The same holds for
-        conditional means, since they are linear; the score is ``-E[x_0 | x_t] / sigma_t`` for Gaussian x_0.
+        Each of them is a known combination, ``r value = p x_1 + q x_0``; with ``x_t = alpha_t x_1 + sigma_t x_0`` that
+        makes two linear equations in two unknowns, solved here by Cramer's rule for all pairs at once. The same holds
+        for conditional means, since they are linear; the score is ``-E[x_0 | x_t] / sigma_t`` for Gaussian x_0. Only
+        velocity and score are joined directly, by ``alpha_t v = d_alpha_t x_t + sigma_t D_t score`` with
+        ``D = d_alpha sigma - alpha d_sigma``: on VP that is finite at t = 1, where x_0 can no longer be told.
 
         Args:
             value: the quantity that is known, (B, *event).
             x_t: the point it belongs to, (B, *event).
             t: its time in [0, 1], (B,).
             have: what ``value`` is.
-            want: what to return.
+            want: what to return; at an end of the path its limit, where there is one.
 
         Raises:
             InputError: at an end of the path where ``value`` does not determine ``want``, such as noise -> data at
@@ -112,23 +145,25 @@ class Path(ABC):
         """
         check_same_shape("value", value, "x_t", x_t)
         check_time(t, x_t)
+        (r, p, q), (r_want, p_want, q_want) = self._row(have, t, x_t), self._row(want, t, x_t)
         if have == want:
             return value
         alpha_t, sigma_t = per_sample(self.alpha(t), x_t), per_sample(self.sigma(t), x_t)
-        if have == "score":
-            have, value = "noise", -sigma_t * value
-        p, q = self._combination(have, t, x_t)
-        det = alpha_t * q - sigma_t * p
-        if bool((det == 0).any()):
-            end = "0" if have == "noise" else "1"
-            raise InputError("t", expected=f"t where {have} determines {want}", got=f"t = {end}", cure="stay inside")
-        x_1, x_0 = (q * x_t - sigma_t * value) / det, (alpha_t * value - p * x_t) / det
-        if want == "score":
-            if bool((sigma_t == 0).any()):
-                raise InputError("t", expected="sigma_t > 0, where a score exists", got="sigma_t = 0", cure="use t < 1")
-            return -x_0 / sigma_t
-        p, q = self._combination(want, t, x_t)
-        return p * x_1 + q * x_0
+        det, det_want = alpha_t * q - sigma_t * p, alpha_t * q_want - sigma_t * p_want
+        of_x, of_value, divisor = p_want * q - q_want * p, det_want * r, det * r_want
+        if {have, want} == {"velocity", "score"}:
+            d_alpha_t, spread = (per_sample(u, x_t) for u in (self.d_alpha(t), self._sigma_det(t)))
+            forth = want == "velocity"
+            of_x, of_value, divisor = (d_alpha_t, spread, alpha_t) if forth else (-d_alpha_t, alpha_t, spread)
+        if bool((divisor == 0).any()):
+            at = float(t[divisor.flatten() == 0][0])
+            raise InputError(
+                "t",
+                expected=f"t where {have} determines {want} on {self}",
+                got=f"t = {at:g}",
+                cure="keep away from that end, or predict another quantity: the velocity serves at both",
+            )
+        return (of_x * x_t + of_value * value) / divisor
 
     def field(self, net: Field, have: Quantity = "noise") -> Field:
         """Velocity field v(x, t, c) of a network that predicts ``have``: its output, converted.
@@ -146,15 +181,24 @@ class Path(ABC):
 
         return v
 
-    def _combination(self, quantity: Quantity, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Coefficients (p, q) with ``quantity = p x_1 + q x_0``."""
+    def _row(self, quantity: Quantity, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Coefficients (r, p, q) with ``r quantity = p x_1 + q x_0``, all finite."""
         one, zero = torch.ones_like(t), torch.zeros_like(t)
-        coefficients = {
-            "velocity": lambda: (self.d_alpha(t), self.d_sigma(t)),
-            "data": lambda: (one, zero),
-            "noise": lambda: (zero, one),
-        }
-        if quantity not in coefficients:
+        if quantity == "velocity":
+            d_sigma_t = self.d_sigma(t)
+            scale = torch.where(d_sigma_t.isinf(), self.sigma(t), one)  # VP at t = 1: sigma d_sigma is finite
+            row = scale, scale * self.d_alpha(t), torch.where(d_sigma_t.isinf(), self.sigma_d_sigma(t), d_sigma_t)
+        elif quantity == "data":
+            row = one, one, zero
+        elif quantity == "noise":
+            row = one, zero, one
+        elif quantity == "score":
+            row = self.sigma(t), zero, -one
+        else:
             raise InputError("have/want", expected="velocity, data, noise or score", got=repr(quantity))
-        p, q = coefficients[quantity]()
-        return per_sample(p, x), per_sample(q, x)
+        r, p, q = (per_sample(u, x) for u in row)
+        return r, p, q
+
+    def _sigma_det(self, t: Tensor) -> Tensor:
+        """``sigma_t D_t = d_alpha_t sigma_t^2 - alpha_t sigma_t d_sigma_t``, finite everywhere."""
+        return self.d_alpha(t) * self.sigma(t) ** 2 - self.alpha(t) * self.sigma_d_sigma(t)
