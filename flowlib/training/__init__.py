@@ -9,6 +9,7 @@ from flowlib.training.loop import NonFiniteLoss, Plan, Step, adamw, train
 from flowlib.training.precision import in_precision
 from flowlib.training.run import Run, whole_state
 from flowlib.training.snapshot import checkpoints, load_run, save_run
+from flowlib.training.speed import forward_flops, matmul_ceiling, seconds
 
 __all__ = [
     "EMA",
@@ -22,14 +23,17 @@ __all__ = [
     "adamw",
     "check_writable",
     "checkpoints",
+    "forward_flops",
     "in_precision",
     "kept",
     "load_checkpoint",
     "load_run",
+    "matmul_ceiling",
     "processes",
     "read_log",
     "save_checkpoint",
     "save_run",
+    "seconds",
     "train",
     "whole_state",
 ]

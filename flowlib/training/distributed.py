@@ -10,6 +10,7 @@ Source: Li et al. 2020 (DDP); Zhao et al. 2023 (FSDP). Chapter 15.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from flowlib.errors import InputError
 
 Parallel: TypeAlias = Literal["ddp", "fsdp"]
+_wrapped: list[nn.Module] = []  # by DDP or FSDP; they have to go before the processes part, or those wait for ever
 
 
 def rank() -> int:
@@ -51,6 +53,8 @@ def processes(device: str) -> Iterator[str]:
     try:
         yield device
     finally:
+        _wrapped.clear()
+        gc.collect()
         dist.destroy_process_group()
 
 
@@ -88,11 +92,12 @@ def parallelise(
         )
     whole_loss = _LossOf(loss, model)
     if parallel == "ddp":
-        wrapped: nn.Module = nn.parallel.DistributedDataParallel(whole_loss)
+        _wrapped.append(nn.parallel.DistributedDataParallel(whole_loss))
     else:
         _shard(whole_loss, copies)
-        wrapped = whole_loss
-    return lambda _, *batch: wrapped(*batch)
+        _wrapped.append(whole_loss)
+    number = len(_wrapped) - 1
+    return lambda _, *batch: _wrapped[number](*batch)
 
 
 def _shard(wrapped: _LossOf, copies: Sequence[nn.Module]) -> None:
