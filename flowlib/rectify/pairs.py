@@ -44,6 +44,7 @@ def flow_pairs(
     *,
     method: Tableau = MIDPOINT,
     tolerance: float = 1e-3,
+    steps: int | None = None,
     batch_size: int = 1000,
 ) -> Pairs:
     """Pair each x_0 with ``Z_1``, the solution at t = 1 of ``dZ/dt = v(Z, t, c)`` from ``Z_0 = x_0``.
@@ -58,6 +59,7 @@ def flow_pairs(
         c: condition, one a start.
         method: the solver's tableau, one with fixed steps.
         tolerance: root mean square over pairs and coordinates, in the units of x.
+        steps: 2N, where `converge` has found it already.
         batch_size: pairs solved at a time.
 
     Raises:
@@ -73,9 +75,13 @@ def flow_pairs(
         raise InputError("c", expected=f"one condition a start, {len(x_0)}", got=len(c))
     starts = x_0.split(batch_size)
     conditions = [None] * len(starts) if c is None else list(c.split(batch_size))
-    steps, first = converge(v, starts[0], conditions[0], method=method, tolerance=tolerance)
-    rest = [sample(v, a, b, steps=steps, method=method) for a, b in zip(starts[1:], conditions[1:], strict=True)]
-    return Pairs(x_0, torch.cat([first, *rest]), c)
+    ends: list[Tensor] = []
+    if steps is None:
+        steps, first = converge(v, starts[0], conditions[0], method=method, tolerance=tolerance)
+        ends = [first]
+    for a, b in zip(starts[len(ends) :], conditions[len(ends) :], strict=True):
+        ends.append(sample(v, a, b, steps=steps, method=method))
+    return Pairs(x_0, torch.cat(ends), c)
 
 
 def converge(
