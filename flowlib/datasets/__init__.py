@@ -1,22 +1,39 @@
 """Data sets as tensors. Importing this reads nothing and downloads nothing."""
 
+from flowlib.datasets.captioned_shapes import CaptionedShapes, Scene, Shape, captioned_shapes
 from flowlib.datasets.cifar10 import CIFAR10_CLASSES, cifar10
 from flowlib.datasets.digits import digits, grey_levels
+from flowlib.datasets.emoji import Emoji, emoji
 from flowlib.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist
+from flowlib.datasets.fetch import fetch, verify
 from flowlib.datasets.labelled import Labelled, between, epochs, flipped, from_noise
+from flowlib.datasets.sources import Source, catalogue
 from flowlib.datasets.stream import Stream
+from flowlib.datasets.transfer import between_sets, of_class
 
 __all__ = [
     "CIFAR10_CLASSES",
     "FASHION_CLASSES",
+    "CaptionedShapes",
+    "Emoji",
     "Labelled",
+    "Scene",
+    "Shape",
+    "Source",
     "Stream",
     "between",
+    "between_sets",
+    "captioned_shapes",
+    "catalogue",
     "cifar10",
     "digits",
+    "emoji",
     "epochs",
     "fashion_mnist",
+    "fetch",
     "flipped",
     "from_noise",
     "grey_levels",
+    "of_class",
+    "verify",
 ]
