@@ -1,0 +1,94 @@
+"""The table of chapter 05: what each round of reflow does to three pairs of laws in the plane, over seeds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flowlib.datasets import between
+from flowlib.densities import Density, Gaussian, eight_gaussians, moons
+from flowlib.evaluation import sampling_floor, wasserstein
+from flowlib.models import MLP
+from flowlib.objectives import flow_matching
+from flowlib.objectives.distillation import distillation
+from flowlib.recipes.results import Row, fill
+from flowlib.rectify import flow_pairs, straightness, transport_cost
+from flowlib.sampling import sample
+from flowlib.shapes import Field
+from flowlib.solvers import EULER
+from flowlib.training import EMA, Plan, train
+
+LAWS: dict[str, Callable[[], tuple[Density, Density]]] = {
+    "N -> eight gaussians": lambda: (Gaussian(torch.zeros(2)), eight_gaussians()),
+    "N -> moons": lambda: (Gaussian(torch.zeros(2)), moons()),
+    "moons -> eight gaussians": lambda: (moons(), eight_gaussians()),
+}
+PLAN = Plan(steps=3000, batch_size=512, lr=4e-3, lr_schedule="cosine", ema=0.99)
+N_PAIRS, N_JUDGED, BLOCKS = 20_000, 1000, 4
+
+
+def reflow_2d(path: str | Path, seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> list[Row]:
+    """Fill the table: for each pair of laws and seed, the 1-, 2- and 3-rectified flow and two students.
+
+    About one minute of one core a cell.
+    """
+    cells = [{"laws": laws, "seed": seed} for seed in seeds for laws in LAWS]
+    return fill(path, cells, measure)
+
+
+def measure(laws: str, seed: int) -> dict[str, float]:
+    """Train the chain of one cell and judge every link of it."""
+    source, target = LAWS[laws]()
+    generator = torch.Generator().manual_seed(seed)
+    judged = Judged(source, target, generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        v: nn.Module = MLP(2, width=128, depth=3)
+    numbers = {"floor": judged.floor, "cost of random pairs": judged.random_cost}
+    v = fit(v, flow_matching, between(source, target, PLAN.batch_size, generator))
+    for k in (1, 2, 3):
+        numbers |= {f"{name} {k}-RF": value for name, value in judged.flow(v).items()}
+        if k < 3:
+            pairs = flow_pairs(v, source.sample(N_PAIRS, generator))
+            student = fit(v, distillation, pairs.batches(PLAN.batch_size, generator))
+            numbers[f"W2 distilled {k}-RF"] = judged.distance(student, 1)
+            v = fit(v, flow_matching, pairs.batches(PLAN.batch_size, generator))
+    return numbers
+
+
+def fit(start: nn.Module, loss: Callable[..., Tensor], batches: Any) -> nn.Module:
+    """Train a copy of ``start`` by the plan of the table; return the averaged weights."""
+    model = copy.deepcopy(start).requires_grad_(True)
+    ema = EMA(model, PLAN.ema)
+    for _ in train(loss, model, batches, PLAN, ema=ema):
+        pass
+    return ema.model
+
+
+class Judged:
+    """Fresh samples to judge by, the same for every flow of a cell."""
+
+    def __init__(self, source: Density, target: Density, generator: torch.Generator, *, n: int = N_JUDGED) -> None:
+        self.x_0, self.x_1 = source.sample(n * BLOCKS, generator), target.sample(n * BLOCKS, generator)
+        self.floor = sampling_floor(target, n, blocks=BLOCKS, generator=generator).value
+        self.random_cost = transport_cost(self.x_0, self.x_1).value
+
+    def distance(self, v: Field, steps: int) -> float:
+        """W2 of Euler's samples to fresh ones of the target."""
+        return wasserstein(sample(v, self.x_0, steps=steps, method=EULER), self.x_1, blocks=BLOCKS).value
+
+    def flow(self, v: Field) -> dict[str, float]:
+        """Straightness, costs of the pairing with their standard errors, and W2 against the number of steps."""
+        pairs = flow_pairs(v, self.x_0)
+        costs = {f"cost p={p}": transport_cost(*pairs[:2], power=p) for p in (1, 2, 4)}
+        return {
+            "S": straightness(v, self.x_0).value,
+            **{name: cost.value for name, cost in costs.items()},
+            **{f"{name} error": cost.error for name, cost in costs.items()},
+            **{f"W2 Euler {steps}": self.distance(v, steps) for steps in (1, 2, 4, 8, 100)},
+        }
