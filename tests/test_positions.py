@@ -85,6 +85,8 @@ def test_relative_bias_is_a_function_of_the_clipped_offset(sizes, reach, generat
             assert seen.setdefault(offset, value) == value
     assert len(set(seen.values())) == math.prod(2 * r + 1 for r in reach)  # and every offset has its own
     assert torch.equal(bias(ids), bias(ids + 100))
+    if sizes == (9,):  # b_h(i - j), offsets from -reach to reach in the table
+        assert torch.equal(bias(ids)[:, 5, 4], bias.table[:, reach[0] + 1])
 
 
 def test_rope_is_diffusers_in_one_dimension(generator):
