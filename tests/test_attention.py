@@ -72,9 +72,10 @@ def test_multi_head_attention(qk_norm, rope, generator):
     by_weights = attention.weights(x, angles=angles) @ v
     torch.testing.assert_close(attention.out(by_weights.transpose(1, 2).flatten(2)), fused, rtol=0, atol=1e-12)
     if qk_norm:  # a rotation keeps the length, and a norm without its scale has length sqrt(d)
-        nn.init.ones_(attention.norm_q.weight)
-        lengths = attention.split(x, angles)[0].square().mean(-1)
-        torch.testing.assert_close(lengths, torch.ones(2, 3, 6), rtol=1e-3, atol=0)
+        for norm in (attention.norm_q, attention.norm_k):
+            nn.init.ones_(norm.weight)
+        for turned in attention.split(x, angles)[:2]:
+            torch.testing.assert_close(turned.square().mean(-1), torch.ones(2, 3, 6), rtol=1e-3, atol=0)
     elif not rope:
         theirs = nn.MultiheadAttention(24, 3, batch_first=True)
         theirs.in_proj_weight.data, theirs.in_proj_bias.data = attention.qkv.weight.data, attention.qkv.bias.data
