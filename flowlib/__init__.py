@@ -10,7 +10,7 @@ The map, from the ground up; imports only go down::
     objectives   sampling   rectify                losses; noise to data; straightness
     training   evaluation                          the one loop; distances and judges
     recipes                                        one run each: a function that returns a frozen value
-    cli                                            flowlib train | sample | evaluate | chapters
+    cli                                            flowlib train | sample | evaluate | results | data | chapters
     viz   coursework                               side wings, for notebooks and teachers
 
 Time runs from t = 0 (noise, x_0) to t = 1 (data, x_1) everywhere.

@@ -1,13 +1,14 @@
 """The shell: the main job, and one clear line for every input that cannot be used."""
 
 import json
+import signal
 
 import pytest
 import torch
 
 from flowlib.cli import main
-from flowlib.recipes import RECIPES, rf_toy
-from flowlib.training import load_checkpoint
+from flowlib.recipes import RECIPES, RESULTS, rf_toy
+from flowlib.training import Journal, load_checkpoint, read_log
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -85,6 +86,81 @@ def test_a_diverging_run_keeps_the_last_good_weights(tmp_path, capsys):
     assert str(saved) in error
     model = rf_toy().build()
     load_checkpoint(saved, model)
+
+
+def losses(folder):
+    return [(row["n"], row["loss"]) for row in read_log(folder)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_same_command_goes_on_where_a_signal_stopped_it(number, code, tmp_path, capsys, monkeypatch):
+    command = ["train", "rf_toy", "--steps", "12", "--save-every", "5", "--device", "cpu", "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    write = Journal.write
+
+    def write_and_stop(journal, step):
+        write(journal, step)
+        if step.n == 7:
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", write_and_stop)
+        assert main([*command, str(tmp_path / "parts")]) == code
+    assert "flowlib: stopped after step 7; the same command goes on from there" in capsys.readouterr().err
+    torch.rand(3)
+    assert main([*command, str(tmp_path / "parts")]) == 0
+    assert losses(tmp_path / "parts" / "rf_toy.run") == losses(tmp_path / "whole" / "rf_toy.run")
+    whole, parts = ((tmp_path / name / "rf_toy.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+    assert main([*command, str(tmp_path / "parts")]) == 0
+    assert "has its 12 steps already; --steps gives it more, --fresh starts again" in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "parts"), "--lr", "0.002"]) == 2
+    assert "lr: expected 0.004, as in the run that" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "parts"), "--lr", "0.002", "--fresh"]) == 0
+
+
+def test_pictures_of_samples_at_intervals(tmp_path):
+    command = ["train", "rf_toy", "--steps", "4", "--sample-every", "2", "--device", "cpu", "--more-ema", "0.5", "0.9"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "rf_toy.run"
+    assert sorted(path.name for path in folder.glob("*.png")) == ["samples_00000002.png", "samples_00000004.png"]
+    shorter = folder / "step_00000004" / "ema_1.safetensors"  # the first of the further averages is weights like any
+    picture = tmp_path / "picture.png"
+    assert main(["sample", "rf_toy", "--weights", str(shorter), "-n", "9", "--out", str(picture)]) == 0
+
+
+@pytest.mark.parametrize("name", ["vit_cifar10"])
+def test_a_set_that_is_not_there(name, tmp_path, capsys, monkeypatch):
+    command = ["train", name, "--steps", "1", "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "run")]
+    monkeypatch.setenv("FLOWLIB_DATA", str(tmp_path))
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "cifar10: expected train*.parquet in" in error
+    assert "flowlib data get cifar10" in error
+    monkeypatch.setenv("FLOWLIB_DATA", str(tmp_path / "nowhere"))
+    assert main(command) == 2
+    assert "FLOWLIB_DATA: expected a folder" in capsys.readouterr().err
+
+
+def test_data(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FLOWLIB_DATA", str(tmp_path))
+    assert main(["data", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "cifar10" in listed
+    assert "not here: " in listed
+    assert main(["data", "verify", "cifar10"]) == 2
+    assert main(["data", "get", "cifar11"]) == 2
+    assert "expected one of cifar10," in capsys.readouterr().err
+
+
+def test_results(tmp_path, capsys, monkeypatch):
+    calls = []
+    monkeypatch.setitem(RESULTS, "table", lambda path, seeds=(0, 1): calls.append((path, seeds)))
+    assert main(["results", "table", "--out", str(tmp_path / "t.jsonl")]) == 0
+    assert main(["results", "table", "--seeds", "7", "8", "--out", str(tmp_path / "t.jsonl")]) == 0
+    assert calls == [(tmp_path / "t.jsonl", (0, 1)), (tmp_path / "t.jsonl", (7, 8))]
+    assert main(["results", "tabel"]) == 2
+    assert "name: expected one of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -31,6 +31,9 @@ class Recipe:
         evaluate: a trained model to named numbers with errors.
         draw: (model, n, generator) to samples, None for a model that makes none.
         data: what it was trained on, for the card.
+        warm: puts the trained weights of an earlier stage into the new network, before the first step.
+        resident: whether batches are drawn on the device that trains: nothing crosses over, and a seed means something
+            else on each kind of device. ``batches`` finds the device in its generator.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Recipe:
     evaluate: Callable[[nn.Module], dict[str, Estimate]]
     draw: Callable[[nn.Module, int, torch.Generator], Tensor] | None
     data: str
+    warm: Callable[[nn.Module], None] | None = None
+    resident: bool = False
 
     def changed(self, **plan: object) -> Recipe:
         """Return the same recipe with some numbers of its plan changed."""
@@ -56,16 +61,21 @@ class Recipe:
         """Set up a run: model, averages, optimiser and batches; iterate its ``steps`` to train.
 
         Args:
-            device: "cpu" or "cuda"; batches are drawn on the CPU, so that a seed means the same on both.
+            device: "cpu" or "cuda"; batches are drawn on the CPU, so that a seed means the same on both, unless the
+                recipe is resident.
             compiled: whether torch.compile makes the kernels.
             parallel: "ddp" or "fsdp" under torchrun.
         """
+        model = self.build()
+        if self.warm is not None:
+            self.warm(model)
         return Run(
             self.loss,
-            self.build().to(device),
+            model.to(device),
             lambda generator: self.batches(self.plan.batch_size, generator),
             self.plan,
             device=device,
+            resident=self.resident,
             compiled=compiled,
             parallel=parallel,
         )

@@ -29,6 +29,7 @@ class Run:
         batches: generator -> endless batches, a ``Stream`` or any other iterator.
         plan: the numbers.
         device: where the batches go.
+        resident: whether they are drawn there too, by a generator of that device.
         compiled: whether torch.compile makes the kernels of ``model(...)``.
         parallel: "ddp" or "fsdp" under torchrun.
 
@@ -49,6 +50,7 @@ class Run:
         plan: Plan,
         *,
         device: str = "cpu",
+        resident: bool = False,
         compiled: bool = False,
         parallel: Parallel | None = None,
     ) -> None:
@@ -61,7 +63,7 @@ class Run:
         if compiled:
             model.compile()
         self.optimizer = adamw(model, plan)
-        self._make_batches = batches
+        self._make_batches, self._generator_device = batches, device if resident else "cpu"
         self._batches = self._fresh()
         self.steps = self._steps()
 
@@ -80,7 +82,7 @@ class Run:
             yield step
 
     def _fresh(self) -> Iterator[tuple[Tensor, ...]]:
-        return iter(self._make_batches(torch.Generator().manual_seed(self.plan.seed)))
+        return iter(self._make_batches(torch.Generator(self._generator_device).manual_seed(self.plan.seed)))
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Return groups of whole tensors, on the CPU, and plain numbers; every process calls it, each gets all."""
