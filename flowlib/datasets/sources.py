@@ -123,13 +123,17 @@ FASHION_MNIST = Source(
     name="fashion_mnist",
     what="Fashion-MNIST: 60,000 + 10,000 grey pictures of 10 kinds of clothing, 28 x 28",
     licence="MIT, Zalando SE 2017",
-    megabytes=35,
+    megabytes=36,
     shape=(1, 28, 28),
     rows={"train": 60_000, "test": 10_000},
     columns=("image", "label"),
     repo="zalando-datasets/fashion_mnist",
     revision="531be5e2ccc9dba0c201ad3ae567a4f3d16ecdd2",
     files={"fashion_mnist/train-00000-of-00001.parquet": "", "fashion_mnist/test-00000-of-00001.parquet": ""},
+    content={
+        "train": "56016b2341e99c383df5cc0ed736f4afb12a6c90855d9f3d69981b294a0159ad",
+        "test": "b73438e78d64c9f337edad19c3eea888b49d646dbe27b46e4e3177218f3581e7",
+    },
 )
 EMOJI = Source(
     name="emoji",

@@ -1,0 +1,110 @@
+"""Captioned shapes: the caption is true of the pixels, and the same seed gives the same scenes."""
+
+import random
+
+import pytest
+import torch
+
+from flowlib.datasets import Scene, Shape, captioned_shapes
+from flowlib.datasets.captioned_shapes import BACKGROUND, COLOURS, KINDS, SIZES, draw_scene, render
+from flowlib.errors import InputError
+
+AREAS = {"circle": torch.pi, "square": 4.0, "triangle": 2.0}  # over r^2
+
+
+def pixels_of(x, colour):
+    """Pixels that are covered by a colour for the most part: an edge is a mixture, and red on white is not orange."""
+    return (x - 2 * torch.tensor(COLOURS[colour])[:, None, None] + 1).abs().amax(0) < 0.3
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_the_area_tells_sizes_and_kinds_apart(side):
+    """The share of a pixel that is covered is its distance from the paper's colour, in units of the shape's."""
+    paper = 2 * torch.tensor(BACKGROUND)[:, None, None] - 1
+    data = captioned_shapes(40, seed=3, side=side, most=1)
+    for x, scene in zip(data.x, data.scenes, strict=True):
+        (shape,) = scene.shapes
+        ink = 2 * torch.tensor(COLOURS[shape.colour])[:, None, None] - 1 - paper
+        covered = float(((x - paper) * ink).sum(0).div(ink.square().sum()).sum())
+        assert covered == pytest.approx(AREAS[shape.kind] * (SIZES[shape.size] * side) ** 2, rel=0.06)
+
+
+@pytest.mark.parametrize("side", [32, 64])
+def test_shapes_lie_where_the_scene_says(side):
+    data = captioned_shapes(60, seed=3, side=side)
+    assert data.x.shape == (60, 3, side, side)
+    assert float(data.x.min()) >= -1
+    assert float(data.x.max()) <= 1
+    for x, scene in zip(data.x, data.scenes, strict=True):
+        for shape in scene.shapes:
+            rows, columns = pixels_of(x, shape.colour).nonzero().double().T
+            assert float((columns.min() + columns.max() + 1) / (2 * side)) == pytest.approx(shape.x, abs=1 / side)
+            top = 1.5 if shape.kind == "triangle" else 1  # its tip is thinner than a pixel
+            assert float((rows.min() + rows.max() + 1) / (2 * side)) == pytest.approx(shape.y, abs=top / side)
+
+
+def test_relations_are_true_of_every_pixel():
+    sees = {
+        "left of": lambda a, b: a[1].max() < b[1].min(),
+        "right of": lambda a, b: a[1].min() > b[1].max(),
+        "above": lambda a, b: a[0].max() < b[0].min(),
+        "below": lambda a, b: a[0].min() > b[0].max(),
+    }
+    met = set()
+    data = captioned_shapes(150, seed=5)
+    for x, scene in zip(data.x, data.scenes, strict=True):
+        if len(scene.shapes) > 1:
+            a, b = (pixels_of(x, shape.colour).nonzero().T for shape in scene.shapes[:2])
+            assert sees[scene.relation](a, b)
+            met.add(scene.relation)
+    assert met == set(sees)
+
+
+def test_captions_name_every_shape_once():
+    for caption, scene in zip(*captioned_shapes(100, seed=1)[1:], strict=True):
+        for shape in scene.shapes:
+            assert caption.count(shape.name) == 1
+        assert caption.count(" a ") + caption.startswith("a ") == len(scene.shapes)
+        assert scene.relation in caption
+        assert len({shape.colour for shape in scene.shapes}) == len(scene.shapes)
+
+
+def test_a_seed_is_a_set_and_its_beginning_does_not_depend_on_its_length():
+    short, long, other = captioned_shapes(5, seed=7), captioned_shapes(20, seed=7), captioned_shapes(20, seed=8)
+    assert torch.equal(short.x, long.x[:5])
+    assert short.scenes == long.scenes[:5]
+    assert not set(long.scenes) & set(other.scenes)
+
+
+def test_scenes_have_all_sizes_kinds_and_numbers():
+    numbers = random.Random(0)
+    scenes = [draw_scene(numbers) for _ in range(600)]
+    for n in (1, 2, 3):
+        assert 150 < sum(len(scene.shapes) == n for scene in scenes) < 250
+    shapes = [shape for scene in scenes for shape in scene.shapes]
+    assert {(s.kind, s.colour, s.size) for s in shapes} == {(k, c, z) for k in KINDS for c in COLOURS for z in SIZES}
+    assert all(SIZES[s.size] <= min(s.x, s.y, 1 - s.x, 1 - s.y) for s in shapes)
+
+
+def test_a_circle_is_drawn_as_a_disc():
+    x = render(Scene((Shape("circle", "red", "large", 0.5, 0.5),)), 64)
+    row, column = torch.meshgrid(*2 * [(torch.arange(64) + 0.5) / 64 - 0.5], indexing="ij")
+    inside = (row**2 + column**2).sqrt() < SIZES["large"] - 0.02
+    outside = (row**2 + column**2).sqrt() > SIZES["large"] + 0.02
+    red, paper = (2 * torch.tensor(c)[:, None] - 1 for c in (COLOURS["red"], BACKGROUND))
+    torch.testing.assert_close(x[:, inside], red.expand(3, int(inside.sum())))
+    torch.testing.assert_close(x[:, outside], paper.expand(3, int(outside.sum())))
+    torch.testing.assert_close(x, x.flip(-1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n: expected 1 to"),
+        ({"n": 1, "side": 16}, "side: expected 32 to 64, got 16"),
+        ({"n": 1, "most": 4}, "most: expected 1 to 3, got 4"),
+    ],
+)
+def test_bad_input(arguments, message, unchecked):
+    with pytest.raises(InputError, match=message):
+        captioned_shapes(**arguments)
