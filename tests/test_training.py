@@ -1,6 +1,7 @@
 """The loop, the average and the checkpoint: exact against a loop by hand, atomic, clear when things go wrong."""
 
 import copy
+import itertools
 import math
 from itertools import repeat
 
@@ -13,7 +14,7 @@ from flowlib.densities import Gaussian, eight_gaussians
 from flowlib.errors import InputError
 from flowlib.models import MLP
 from flowlib.objectives import flow_matching
-from flowlib.training import EMA, NonFiniteLoss, Plan, load_checkpoint, save_checkpoint, train
+from flowlib.training import EMA, NonFiniteLoss, Plan, Run, adamw, in_precision, load_checkpoint, save_checkpoint, train
 
 
 def mse(model, x, y):
@@ -44,6 +45,85 @@ def test_loop_equals_a_loop_by_hand():
         assert step.grad_norm == pytest.approx(norm.item(), rel=1e-4)
     for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [2, 8, 32])
+def test_parts_of_a_batch_give_the_gradient_of_the_batch(parts, float64):
+    """The mean over the parts of the mean over a part is the mean over the batch; so are the gradients."""
+    model, batch = line_and_batch()
+    twin = copy.deepcopy(model)
+    whole = list(train(mse, model, repeat(batch), Plan(steps=5, batch_size=32, lr=0.05, clip=0.5)))
+    split = list(train(mse, twin, repeat(batch), Plan(steps=5, batch_size=32, lr=0.05, clip=0.5, accumulate=parts)))
+    for a, b in zip(whole, split, strict=True):
+        assert (b.loss, b.grad_norm) == pytest.approx((a.loss, a.grad_norm), rel=1e-12)
+    torch.testing.assert_close(twin.weight, model.weight, rtol=1e-10, atol=1e-12)
+
+
+def test_a_batch_that_cannot_be_cut_evenly():
+    model, batch = line_and_batch()
+    with pytest.raises(InputError, match="accumulate: expected a divisor of the batch, 32 rows, got 3"):
+        list(train(mse, model, repeat(batch), Plan(steps=1, batch_size=33, accumulate=3)))
+
+
+def test_half_precision_is_of_the_products_only():
+    """bfloat16 has 8 significant bits: the loss agrees to about 2^-8, and weights and averages stay float32."""
+    model, (x, y) = line_and_batch()
+    assert in_precision(mse, "float32") is mse
+    seen = []
+
+    def spy(model, x, y):
+        prediction = model(x)
+        seen.append((prediction.dtype, model.weight.dtype))
+        return (prediction - y).square().mean()
+
+    exact, rounded = mse(model, x, y).item(), in_precision(spy, "bfloat16")(model, x, y).item()
+    assert seen == [(torch.bfloat16, torch.float32)]
+    assert 0 < abs(rounded - exact) / exact < 2**-7
+    list(train(in_precision(spy, "bfloat16"), model, repeat((x, y)), Plan(steps=2)))
+    assert model.weight.dtype == torch.float32
+
+
+def test_a_small_update_survives_float32_weights_and_not_bfloat16_ones():
+    """Why the weights stay float32: 1 + 2^-9 is 1 in bfloat16."""
+    assert torch.tensor(1.0, dtype=torch.bfloat16) + 2**-9 == 1
+    assert torch.tensor(1.0) + 2**-9 > 1
+
+
+def test_several_averages_are_those_of_runs_with_one_each():
+    averages = {}
+    for decays in ((0.5,), (0.9,), (0.5, 0.9)):
+        model, batch = line_and_batch()
+        emas = [EMA(model, decay) for decay in decays]
+        list(train(mse, model, repeat(batch), Plan(steps=30, lr=0.1), ema=emas))
+        averages[decays] = [ema.model.weight for ema in emas]
+    assert torch.equal(averages[0.5, 0.9][0], averages[(0.5,)][0])
+    assert torch.equal(averages[0.5, 0.9][1], averages[(0.9,)][0])
+    assert not torch.equal(averages[(0.5,)][0], averages[(0.9,)][0])
+
+
+def test_a_loop_in_two_parts_is_one_loop():
+    model, batch = line_and_batch()
+    twin = copy.deepcopy(model)
+    plan = Plan(steps=9, lr=0.05, warmup=3, lr_schedule="cosine")
+    whole = [(s.n, s.loss, s.lr) for s in train(mse, model, repeat(batch), plan)]
+    optimizer = adamw(twin, plan)
+    first = itertools.islice(train(mse, twin, repeat(batch), plan, optimizer=optimizer), 4)
+    parts = [(s.n, s.loss, s.lr) for s in first]
+    parts += [(s.n, s.loss, s.lr) for s in train(mse, twin, repeat(batch), plan, optimizer=optimizer, done=4)]
+    assert parts == whole
+
+
+def test_compiled_kernels_change_rounding_only(monkeypatch):
+    """The plumbing, through the compiler's tracer without its slow back end."""
+    compile = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile(self, backend="eager"))
+    losses = []
+    for compiled in (False, True):
+        model, batch = line_and_batch()
+        run = Run(mse, model, lambda generator: repeat(batch), Plan(steps=3, lr=0.1), compiled=compiled)  # noqa: B023
+        losses.append([step.loss for step in run.steps])
+        assert list(run.state()[0]["model"]) == ["weight", "bias"]  # names as without the compiler
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 def test_lr_schedule():
@@ -118,6 +198,10 @@ def test_batches_that_end_early():
         {"lr_schedule": "linear"},
         {"clip": 0.0},
         {"ema": 1.0},
+        {"more_ema": (0.9, 1.0)},
+        {"accumulate": 0},
+        {"accumulate": 7},
+        {"precision": "float16"},
         {"lr": math.nan},
     ],
 )
