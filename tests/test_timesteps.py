@@ -1,11 +1,13 @@
 """Timestep samplers: each draws from the law it states, and the law is the one of the paper, in our time."""
 
+import importlib
 import math
 
 import pytest
 import torch
 from scipy import integrate, stats
 
+from flowlib.datasets import Labelled, digits
 from flowlib.errors import InputError
 from flowlib.objectives import (
     CosMap,
@@ -18,6 +20,7 @@ from flowlib.objectives import (
     flow_matching,
     shift_time,
 )
+from flowlib.training import Plan
 
 pytestmark = pytest.mark.usefixtures("float64")
 SAMPLERS = (
@@ -287,3 +290,28 @@ def test_density_or_weight_in_the_loss():
 def test_bad_input(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+# ---------------------------------------------------------------- the table of chapter 08
+
+
+def test_the_ablation_is_measured_once_and_reproduces(tmp_path, monkeypatch):
+    """A row depends on its density and seed alone, and a second call measures nothing."""
+    module = importlib.import_module("flowlib.recipes.timesteps_digits")
+
+    monkeypatch.setattr(module, "TIMES", {"uniform": {"timesteps": Uniform()}, "EDM": {"timesteps": LogitNormal.edm()}})
+    monkeypatch.setattr(module, "two_sample_accuracy", lambda real, drawn: 0.5)  # slow where nothing is learned
+    few = {split: Labelled(*(u[:60] for u in digits(split))) for split in ("train", "test")}
+    monkeypatch.setattr(module, "digits", few.get)
+    torch.set_default_dtype(torch.float32)
+    plan = Plan(steps=2, batch_size=8)
+    first = module.timesteps_digits(tmp_path / "a.jsonl", seeds=(0, 1), plan=plan)
+    assert [(row["times"], row["seed"]) for row in first] == [("uniform", 0), ("EDM", 0), ("uniform", 1), ("EDM", 1)]
+    assert len({row["loss"] for row in first}) == 4
+    for row in first:
+        assert row["loss"] == pytest.approx(sum(row["losses"]) / 20, abs=1e-4)
+    before = (tmp_path / "a.jsonl").read_text()
+    module.timesteps_digits(tmp_path / "a.jsonl", seeds=(1, 0), plan=plan)
+    assert (tmp_path / "a.jsonl").read_text() == before
+    alone = module.timesteps_digits(tmp_path / "b.jsonl", seeds=(1,), plan=plan)
+    assert [row["loss"] for row in alone] == pytest.approx([row["loss"] for row in first[2:]])

@@ -83,8 +83,8 @@ def loss_at(
     Returns:
         (T,). Chapter 08 compares networks by it.
     """
-    losses = [_squared_error(net, x_0, x_1, c, t.expand(len(x_1)), path, predict, generator).mean() for t in times]
-    return torch.stack(losses)
+    rows = (t.expand(len(x_1)) for t in times.to(x_1))
+    return torch.stack([_squared_error(net, x_0, x_1, c, t, path, predict, generator).mean() for t in rows])
 
 
 def _squared_error(

@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from functools import partial
 
+from flowlib.recipes.ddpm_digits import ddpm_digits, diffuse_digits
 from flowlib.recipes.dit_cifar10 import dit_cifar10
 from flowlib.recipes.dit_digits import dit_digits
 from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
 from flowlib.recipes.glow_cifar10 import glow_cifar10
 from flowlib.recipes.glow_digits import glow_digits
 from flowlib.recipes.judge_digits import judge_digits
+from flowlib.recipes.ledger import ledger
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
+from flowlib.recipes.pairings_2d import pairings_2d
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.reflow_2d import reflow_2d
 from flowlib.recipes.rf2_digits import judge_samples, rf2_digits, rf2_digits_distilled
 from flowlib.recipes.rf_digits import draw_digits, rf_digits
 from flowlib.recipes.rf_toy import rf_toy
+from flowlib.recipes.timesteps_digits import timesteps_digits
 from flowlib.recipes.transfer_digits import transfer_digits
 from flowlib.recipes.vit_cifar10 import vit_cifar10
 from flowlib.recipes.vit_digits import vit_digits
@@ -22,6 +26,7 @@ from flowlib.recipes.vit_digits import vit_digits
 RECIPES = {
     recipe.__name__: recipe
     for recipe in (
+        ddpm_digits,
         dit_cifar10,
         dit_digits,
         dit_imagenet256_xl2,
@@ -38,13 +43,20 @@ RECIPES = {
     )
 } | {f"{family}_{toy}": partial(nf_toy, family=family, toy=toy) for family in FAMILIES for toy in TOYS}
 
-RESULTS: dict[str, Callable] = {"reflow_2d": reflow_2d}  # name -> function(path, seeds), which fills the table at path
+RESULTS: dict[str, Callable] = {
+    "ledger": ledger,
+    "pairings_2d": pairings_2d,
+    "reflow_2d": reflow_2d,
+    "timesteps_digits": timesteps_digits,
+}  # name -> function(path, seeds), which fills the table at path
 
 __all__ = [
     "RECIPES",
     "RESULTS",
     "Recipe",
     "Scale",
+    "ddpm_digits",
+    "diffuse_digits",
     "dit_cifar10",
     "dit_digits",
     "dit_imagenet256_xl2",
@@ -53,12 +65,15 @@ __all__ = [
     "glow_digits",
     "judge_digits",
     "judge_samples",
+    "ledger",
     "nf_toy",
+    "pairings_2d",
     "reflow_2d",
     "rf2_digits",
     "rf2_digits_distilled",
     "rf_digits",
     "rf_toy",
+    "timesteps_digits",
     "transfer_digits",
     "vit_cifar10",
     "vit_digits",
