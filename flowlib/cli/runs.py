@@ -13,8 +13,9 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from tyro.extras import literal_type_from_choices
 
 from flowlib.errors import InputError
-from flowlib.recipes import RECIPES, Recipe
+from flowlib.recipes import RECIPES, Recipe, ledger
 from flowlib.recipes.card import write_card
+from flowlib.recipes.recipe import WEIGHTS
 from flowlib.training import (
     Journal,
     NonFiniteLoss,
@@ -109,6 +110,8 @@ class Train(Recipes):
         metrics = recipe.evaluate(model)
         card = path.with_suffix(".json")
         write_card(card, recipe, scale=self.scale, weights=path, seconds=run.seconds, device=device, metrics=metrics)
+        if folder.resolve() == WEIGHTS:
+            ledger()
         _show(metrics)
         print(f"{path}\n{card}")
 

@@ -13,6 +13,7 @@ from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.ledger import ledger
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
 from flowlib.recipes.pairings_2d import pairings_2d
+from flowlib.recipes.paths_digits import paths_digits
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.reflow_2d import reflow_2d
 from flowlib.recipes.rf2_digits import judge_samples, rf2_digits, rf2_digits_distilled
@@ -46,6 +47,7 @@ RECIPES = {
 RESULTS: dict[str, Callable] = {
     "ledger": ledger,
     "pairings_2d": pairings_2d,
+    "paths_digits": paths_digits,
     "reflow_2d": reflow_2d,
     "timesteps_digits": timesteps_digits,
 }  # name -> function(path, seeds), which fills the table at path
@@ -68,6 +70,7 @@ __all__ = [
     "ledger",
     "nf_toy",
     "pairings_2d",
+    "paths_digits",
     "reflow_2d",
     "rf2_digits",
     "rf2_digits_distilled",

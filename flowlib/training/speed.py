@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +31,10 @@ def forward_flops(f: Callable[..., Any], *inputs: Tensor) -> int:
 
 
 def seconds(f: Callable[[], Any], *, device: str = "cpu", repeats: int = 5) -> float:
-    """Median time of a call, after one that is not counted; a GPU is waited for before the clock is read."""
+    """Fastest of several calls, after one that is not counted: what else a machine does can only add to the time.
+
+    A GPU is waited for before the clock is read.
+    """
 
     def wait() -> None:
         if device.startswith("cuda"):
@@ -45,13 +47,13 @@ def seconds(f: Callable[[], Any], *, device: str = "cpu", repeats: int = 5) -> f
         f()
         wait()
         times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return min(times[1:])
 
 
 def matmul_ceiling(
     n: int = 1024, *, device: str = "cpu", dtype: torch.dtype = torch.float32, repeats: int = 5
 ) -> float:
-    """Operations a second of one n x n matrix product, ``2 n^3`` over its median time: what a step can at most reach.
+    """Operations a second of one n x n matrix product, ``2 n^3`` over its least time: what a step can at most reach.
 
     A measured ceiling is fairer than the number on the box, which no program reaches. A GPU wants n of 8192 or more.
     """
