@@ -129,6 +129,19 @@ def test_entropic_plan_survives_costs_that_underflow(generator):
     torch.testing.assert_close(plan, entropic_plan(x_0, x_1, reg=1.0), rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("sigma", [0.25, 0.5, 1.0])
+def test_float32_finds_the_plan_of_far_clouds(sigma, generator):
+    """Costs of hundreds times reg: what float32 cannot hold must not turn up as mass."""
+    x_0, x_1 = torch.randn(300, 2, generator=generator), eight_gaussians(5, 1).sample(300, generator).double()
+    double, single = (entropic_plan(x_0.to(d), x_1.to(d), reg=2 * sigma**2) for d in (torch.float64, torch.float32))
+    costs = [float((plan.double() * squared_distances(x_0, x_1)).sum()) for plan in (double, single)]
+    least = float((x_0[optimal_transport(x_0, x_1)] - x_1).square().sum(1).mean())
+    judge = ot.sinkhorn([], [], squared_distances(x_0, x_1).numpy(), 2 * sigma**2, method="sinkhorn_log", stopThr=1e-4)
+    assert costs[0] == pytest.approx(float((judge * squared_distances(x_0, x_1).numpy()).sum()), rel=5e-3)
+    assert costs[1] == pytest.approx(costs[0], rel=1e-2)
+    assert least < costs[0] < least + 2 * 2 * sigma**2
+
+
 def test_gaussian_bridge_has_the_known_covariance(generator):
     """Entropic plans of Gaussians are Gaussian, of covariance ``(sqrt(4 a^2 b^2 + sigma^4) - sigma^2) / 2``."""
     x_0, x_1 = torch.randn(2, 1500, 1, generator=generator)

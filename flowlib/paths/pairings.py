@@ -114,19 +114,21 @@ def entropic_plan(x_0: Batch, x_1: Batch, *, reg: float, tolerance: float = 1e-3
     n = len(x_1)
     cost = torch.cdist(x_0.detach().flatten(1), x_1.detach().flatten(1)).square_().div_(reg)
     f, least = cost.amin(1), -80.0 if cost.dtype == torch.float32 else -700.0  # denormal numbers are very slow
-    for _ in range(SWEEPS // 100):
+    sweeps = 0
+    while sweeps < SWEEPS:
         g = -torch.logsumexp(f[:, None] - cost, 0)
         f = -torch.logsumexp(g - cost, 1)
         kernel = (f[:, None] + g).sub_(cost).clamp_(min=least).exp_()
-        row, column = f.new_ones(n), f.new_ones(n)
-        for _ in range(100):
+        row, low, high = torch.ones_like(f), 1.0, 1.0
+        while sweeps < SWEEPS and low > 1e-8 and high < 1e8:  # beyond, what was clamped would count
             column = 1 / (row @ kernel)
             sums = kernel @ column
+            sweeps += 1
             if float((row * sums - 1).abs().mean()) < tolerance:
                 return row[:, None] * kernel * column / n
             row = 1 / sums
-        finite = bool((row.isfinite() & column.isfinite() & (row > 0) & (column > 0)).all())
-        f = f + row.log() if finite else f
+            low, high = (u.item() for u in row.aminmax())
+        f = f + row.log()
     raise InputError(
         "reg",
         expected=f"rows that sum to 1/B after {SWEEPS} sweeps",
