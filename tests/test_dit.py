@@ -83,6 +83,23 @@ def test_it_hears_place_time_and_class(conditioning):
     torch.testing.assert_close(together[:1], here, rtol=1e-4, atol=1e-4)  # samples do not mix
 
 
+@pytest.mark.parametrize("conditioning", ["in_context", "cross_attention"])
+def test_the_tokens_of_the_condition_do_not_become_patches(conditioning):
+    """Where every branch gives zero nothing is left of them: each patch of the velocity comes from its own patch."""
+    v = small(conditioning)
+    for block in v.blocks:
+        for layer in (block.attention.out, block.mlp[2], *([block.cross.out] if hasattr(block, "cross") else [])):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    x, t, c = batch(1)
+    y = x.clone()
+    y[..., 2:, 4:] += 1
+    assert torch.equal(v(x, t, c), v(x, 1 - t, (c + 1) % 11))
+    changed = (v(x, t, c) != v(y, t, c)).any(1)[0]
+    assert bool(changed[2:, 4:].all())
+    assert int(changed.sum()) == 4
+
+
 def test_labels_are_dropped_in_training_alone():
     x, t, _ = batch(1)
     model, n = small(label_dropout=0.5), 400
