@@ -11,8 +11,7 @@ from flowlib.models import DiT
 from flowlib.recipes import dit_cifar10, dit_digits, dit_imagenet256_xl2, vit_cifar10, vit_digits
 from flowlib.recipes.dit_digits import draw_guided, variety
 from flowlib.recipes.dit_imagenet256_xl2 import latents
-from flowlib.recipes.vit_cifar10 import mixed
-from flowlib.recipes.vit_digits import shifted
+from flowlib.recipes.vit_cifar10 import mixed, shifted
 
 
 def test_shifted_pictures_are_rolled_ones_with_a_black_border(generator):

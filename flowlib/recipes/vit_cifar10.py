@@ -11,7 +11,7 @@ from flowlib.datasets import Stream, cifar10, epochs
 from flowlib.estimates import Estimate
 from flowlib.models import ViT
 from flowlib.recipes.recipe import Recipe, Scale
-from flowlib.recipes.vit_digits import cross_entropy, shifted
+from flowlib.recipes.vit_digits import cross_entropy
 from flowlib.training import Plan
 
 CLASSES = 10
@@ -70,6 +70,17 @@ def evaluate(model: nn.Module, *, n: int) -> dict[str, Estimate]:
     parts = zip(x.split(500), c.split(500), strict=True)
     right = [model(x_part.to(device)).argmax(1).cpu() == c_part for x_part, c_part in parts]
     return {"accuracy on held-out pictures": Estimate.of(torch.cat(right).double())}
+
+
+def shifted(x: Tensor, reach: int, generator: torch.Generator) -> Tensor:
+    """Move each picture by up to ``reach`` pixels in both directions; what comes in from outside is -1, black."""
+    b, _, h, w = x.shape
+    down, across = torch.randint(0, 2 * reach + 1, (2, b, 1), generator=generator, device=generator.device).to(x.device)
+    padded = nn.functional.pad(x, (reach,) * 4, value=-1.0)
+    rows = (down + torch.arange(h, device=x.device))[:, None, :, None]
+    columns = (across + torch.arange(w, device=x.device))[:, None, None, :]
+    samples, channels = (torch.arange(n, device=x.device) for n in x.shape[:2])
+    return padded[samples[:, None, None, None], channels[:, None, None], rows, columns]
 
 
 def mixed(x: Tensor, c: Tensor, num_classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from flowlib.datasets import Stream, digits, epochs
+from flowlib.datasets import digits, epochs
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy
 from flowlib.models import ViT
@@ -16,14 +15,10 @@ from flowlib.training import Plan
 
 
 def vit_digits(scale: Scale = "laptop") -> Recipe:
-    """Train a ViT of 0.2 M parameters on the 1437 training digits, moved about by a pixel.
+    """Train a ViT of 0.2 M parameters on the 1437 training digits, a quarter of a minute on one core.
 
-    Nothing in a transformer says that a digit moved by a pixel is the same digit; the data has to. The full run is
-    four times as long.
+    The same run serves both scales: on so few pictures it has learned in 500 steps what it will learn.
     """
-
-    def batches(batch_size: int, generator: torch.Generator) -> Stream:
-        return epochs(digits("train"), batch_size, generator).map(lambda x, c: (shifted(x, 1, generator), c))
 
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
         return {"accuracy on held-out digits": accuracy(model, *digits("test"))}
@@ -31,12 +26,12 @@ def vit_digits(scale: Scale = "laptop") -> Recipe:
     return Recipe(
         name="vit_digits",
         model=partial(ViT, 1, 10, size=8, patch=2, width=64, depth=4, heads=4),
-        batches=batches,
+        batches=lambda batch_size, generator: epochs(digits("train"), batch_size, generator),
         loss=cross_entropy,
         plan=Plan(
-            steps=1000 if scale == "laptop" else 4000,
+            steps=500,
             batch_size=64,
-            lr=2e-3,
+            lr=3e-3,
             warmup=50,
             lr_schedule="cosine",
             weight_decay=0.05,
@@ -52,14 +47,3 @@ def vit_digits(scale: Scale = "laptop") -> Recipe:
 def cross_entropy(model: nn.Module, x: Tensor, c: Tensor) -> Tensor:
     """Cross-entropy with a tenth of the weight spread over all classes; c holds labels, or a weight for each class."""
     return nn.functional.cross_entropy(model(x), c, label_smoothing=0.1)
-
-
-def shifted(x: Tensor, reach: int, generator: torch.Generator) -> Tensor:
-    """Move each picture by up to ``reach`` pixels in both directions; what comes in from outside is -1, black."""
-    b, _, h, w = x.shape
-    down, across = torch.randint(0, 2 * reach + 1, (2, b, 1), generator=generator, device=generator.device).to(x.device)
-    padded = nn.functional.pad(x, (reach,) * 4, value=-1.0)
-    rows = (down + torch.arange(h, device=x.device))[:, None, :, None]
-    columns = (across + torch.arange(w, device=x.device))[:, None, None, :]
-    samples, channels = (torch.arange(n, device=x.device) for n in x.shape[:2])
-    return padded[samples[:, None, None, None], channels[:, None, None], rows, columns]
