@@ -1,6 +1,7 @@
 """Numbers that judge a model, each with its standard error."""
 
 from flowlib.evaluation.distances import mmd, path_energy, sampling_floor, sliced_wasserstein, wasserstein
+from flowlib.evaluation.features import features, fidelity, inception
 from flowlib.evaluation.frechet import frechet_distance, kernel_distance, precision_recall
 from flowlib.evaluation.judges import accuracy, nearest_distance, two_sample_accuracy
 from flowlib.evaluation.likelihood import bits_per_dim, nats
@@ -8,7 +9,10 @@ from flowlib.evaluation.likelihood import bits_per_dim, nats
 __all__ = [
     "accuracy",
     "bits_per_dim",
+    "features",
+    "fidelity",
     "frechet_distance",
+    "inception",
     "kernel_distance",
     "mmd",
     "nats",
