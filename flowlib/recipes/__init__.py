@@ -10,14 +10,25 @@ from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
 from flowlib.recipes.glow_cifar10 import glow_cifar10
 from flowlib.recipes.glow_digits import glow_digits
 from flowlib.recipes.judge_digits import judge_digits
+from flowlib.recipes.judge_fashion import judge_fashion
 from flowlib.recipes.ledger import ledger
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
 from flowlib.recipes.pairings_2d import pairings_2d
 from flowlib.recipes.paths_digits import paths_digits
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.reflow_2d import reflow_2d
+from flowlib.recipes.reflow_pictures import (
+    rf2_cifar10,
+    rf2_cifar10_distilled,
+    rf2_fashion,
+    rf2_fashion_distilled,
+    transfer_cifar10,
+    transfer_fashion,
+)
 from flowlib.recipes.rf2_digits import judge_samples, rf2_digits, rf2_digits_distilled
+from flowlib.recipes.rf_cifar10 import rf_cifar10, rf_cifar10_small
 from flowlib.recipes.rf_digits import draw_digits, rf_digits
+from flowlib.recipes.rf_fashion import rf_fashion
 from flowlib.recipes.rf_toy import rf_toy
 from flowlib.recipes.timesteps_digits import timesteps_digits
 from flowlib.recipes.transfer_digits import transfer_digits
@@ -34,11 +45,21 @@ RECIPES = {
         glow_cifar10,
         glow_digits,
         judge_digits,
+        judge_fashion,
+        rf2_cifar10,
+        rf2_cifar10_distilled,
         rf2_digits,
         rf2_digits_distilled,
+        rf2_fashion,
+        rf2_fashion_distilled,
+        rf_cifar10,
+        rf_cifar10_small,
         rf_digits,
+        rf_fashion,
         rf_toy,
+        transfer_cifar10,
         transfer_digits,
+        transfer_fashion,
         vit_cifar10,
         vit_digits,
     )
@@ -66,18 +87,28 @@ __all__ = [
     "glow_cifar10",
     "glow_digits",
     "judge_digits",
+    "judge_fashion",
     "judge_samples",
     "ledger",
     "nf_toy",
     "pairings_2d",
     "paths_digits",
     "reflow_2d",
+    "rf2_cifar10",
+    "rf2_cifar10_distilled",
     "rf2_digits",
     "rf2_digits_distilled",
+    "rf2_fashion",
+    "rf2_fashion_distilled",
+    "rf_cifar10",
+    "rf_cifar10_small",
     "rf_digits",
+    "rf_fashion",
     "rf_toy",
     "timesteps_digits",
+    "transfer_cifar10",
     "transfer_digits",
+    "transfer_fashion",
     "vit_cifar10",
     "vit_digits",
 ]
