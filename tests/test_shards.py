@@ -83,6 +83,16 @@ def test_more_shards_may_be_asked_for(tmp_path):
     assert len(written(tmp_path, 5).shards) == 5
 
 
+def test_fewer_shards_may_be_enough_after_a_kill(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(tmp_path, lambda k: dies() if k == 2 else make(k), count=4, facts=FACTS)
+    assert len(written(tmp_path, 2).shards) == 2
+
+
+def dies():
+    raise KeyboardInterrupt
+
+
 def truncate(folder):
     file = folder / "pairs-00001.safetensors"
     file.write_bytes(file.read_bytes()[:-7])

@@ -123,6 +123,7 @@ def write_shards(
         index |= {"count": count, "shards": [s for s in index["shards"] if _is_whole(folder, s)]}
     done = {shard["file"] for shard in index["shards"]}
     _check_foreign(folder, done.union(names))  # a kill may have left a shard that the index does not list yet
+    _write_index(folder, index)
     with tqdm(total=count, initial=len(done), unit="shard") as bar:
         for k, name in enumerate(names):
             if name in done:
@@ -133,7 +134,7 @@ def write_shards(
             size = {"pairs": len(pairs.x_0), "bytes": len(content)}
             index["shards"].append({"file": name, **size, "sha256": hashlib.sha256(content).hexdigest()})
             index["shards"].sort(key=lambda shard: shard["file"])
-            _write(folder / INDEX, json.dumps(index, indent=1).encode())
+            _write_index(folder, index)
             bar.update()
     return open_shards(folder)
 
@@ -169,6 +170,10 @@ def _read_index(folder: Path) -> dict[str, Any]:
         got = f"{path} ({type(error).__name__})"
         raise InputError("folder", expected="an index of pairs", got=got, cure="delete the folder") from error
     return index
+
+
+def _write_index(folder: Path, index: dict[str, Any]) -> None:
+    _write(folder / INDEX, json.dumps(index, indent=1).encode())
 
 
 def _check_facts(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
