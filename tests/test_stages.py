@@ -82,7 +82,7 @@ def test_pairs_of_other_weights_are_refused(teacher):
 
 def test_a_missing_stage_is_told(teacher):
     (stages_module.RUNS / "tiny" / "tiny.safetensors").unlink()
-    message = r"tiny: expected trained weights of tiny, the stage before, got no .*. Flowlib train tiny --scale full"
+    message = r"tiny: expected trained weights of tiny, the stage before, got no .*. Run `flowlib train tiny` first"
     with pytest.raises(InputError, match=message):
         pairs(teacher)
 
@@ -100,6 +100,28 @@ def test_the_digits_go_through_their_stages(stage, before):
     RECIPES[stage]("full").warm(model)
     for name, value in RECIPES[before]().load().state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value)
+
+
+def test_the_chain_of_pictures_runs_one_command_a_stage(tmp_path, monkeypatch):
+    """One step of each stage at laptop scale, from an untrained first one; a second start makes no pair again."""
+    monkeypatch.chdir(tmp_path)
+    stage = RECIPES["rf_fashion"]("laptop")
+    save_checkpoint(tmp_path / "runs" / "rf_fashion" / "rf_fashion.safetensors", stage.build())
+    for later in ("rf2_fashion", "rf2_fashion_distilled"):
+        stage = RECIPES[later]("laptop").changed(steps=1)
+        run = stage.start()
+        assert [step.n for step in run.steps] == [1]
+        save_checkpoint(tmp_path / "runs" / later / f"{later}.safetensors", stage.finished(run))
+    made = [path.name for path in sorted(tmp_path.glob("runs/*/pairs/*.safetensors"))]
+    assert made == 2 * ["pairs-00000.safetensors", "pairs-00001.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["rf2_cifar10", "rf2_cifar10_distilled", "rf2_fashion", "rf2_fashion_distilled"])
+def test_a_stage_has_the_network_of_the_one_before_without_dropout(name):
+    before = {"rf2_cifar10": "rf_cifar10", "rf2_fashion": "rf_fashion"}.get(name, name.removesuffix("_distilled"))
+    ours, theirs = RECIPES[name]("laptop").build(), RECIPES[before]("laptop").build()
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+    assert all(module.p == 0 for module in ours.modules() if isinstance(module, torch.nn.Dropout))
 
 
 def test_the_judge_of_the_table_knows_a_perfect_flow(generator):

@@ -46,7 +46,7 @@ def _stage(name: str, teacher: Recipe, loss: Callable[..., Tensor], scale: Scale
         batches=lambda batch_size, generator: _pairs(teacher, full).batches(batch_size, generator),
         loss=loss,
         plan=Plan(
-            steps=2500 if full else 100,
+            steps=1000 if full else 100,
             batch_size=128,
             lr=1e-3,
             warmup=50,

@@ -32,7 +32,7 @@ def weights_of(recipe: Recipe) -> Path:
         if path.is_file():
             return path
     expected = f"trained weights of {recipe.name}, the stage before"
-    cure = f"flowlib train {recipe.name} --scale full"
+    cure = f"run `flowlib train {recipe.name}` first, at the same scale"
     raise InputError(recipe.name, expected=expected, got=f"no {RUNS / recipe.name / file}", cure=cure)
 
 
@@ -53,7 +53,7 @@ def pairs_of(
     Args:
         teacher: whose flow makes the pairs.
         event_shape: of one sample of noise.
-        num_classes: classes to draw from, evenly.
+        num_classes: classes to draw from, evenly; 0 for a field without condition.
         shards: how many files.
         size: pairs in each.
         dtype: on disk.
@@ -66,10 +66,10 @@ def pairs_of(
     model = teacher.load(path).to(device)
     batch_size = 2000 if device == "cuda" else 250
 
-    def starts(k: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def starts(k: int, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         generator = torch.Generator().manual_seed(k)
-        c = torch.randint(num_classes, (n,), generator=generator)
-        return torch.randn(n, *event_shape, generator=generator).to(device), c.to(device)
+        c = torch.randint(num_classes, (n,), generator=generator).to(device) if num_classes else None
+        return torch.randn(n, *event_shape, generator=generator).to(device), c
 
     def make(k: int) -> Pairs:
         x_0, c = starts(k, size)

@@ -1,0 +1,227 @@
+"""Reflow on Fashion-MNIST and CIFAR-10: 2-rectified flows, their one-step students, and one class carried to another.
+
+One command a stage, in this order; each finds the weights of the one before and makes the pairs that are missing::
+
+    flowlib train rf_cifar10 --scale full
+    flowlib train rf2_cifar10 --scale full
+    flowlib train rf2_cifar10_distilled --scale full
+
+Under torchrun the pairs have to be there: run the stage in one process until its first step, then stop it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from flowlib.datasets import CIFAR10_CLASSES, FASHION_CLASSES, Labelled, between_sets, cifar10, fashion_mnist, of_class
+from flowlib.estimates import Estimate
+from flowlib.evaluation import features, frechet_distance, inception
+from flowlib.evaluation.features import Encoder
+from flowlib.models import UNet, ViT
+from flowlib.objectives import flow_matching
+from flowlib.objectives.distillation import distillation
+from flowlib.recipes.judge_fashion import judge_fashion
+from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures
+from flowlib.recipes.recipe import WEIGHTS, Recipe, Scale
+from flowlib.recipes.rf_cifar10 import rf_cifar10
+from flowlib.recipes.rf_fashion import rf_fashion
+from flowlib.recipes.stages import load_teacher, pairs_of
+from flowlib.recipes.transfer_digits import carry
+from flowlib.recipes.vit_cifar10 import vit_cifar10
+from flowlib.rectify import transport_cost
+from flowlib.solvers import EULER
+from flowlib.training import Plan
+
+BLUR = 0.1
+
+
+def rf2_cifar10(scale: Scale = "laptop") -> Recipe:
+    """Train the 2-rectified flow of CIFAR-10 on a million pairs of ``rf_cifar10``: 12 GB, in half precision."""
+    return _cifar10("rf2_cifar10", rf_cifar10(scale), flow_matching, (1, 2, 4, 8, 100), scale)
+
+
+def rf2_cifar10_distilled(scale: Scale = "laptop") -> Recipe:
+    """Train the one-step student of ``rf2_cifar10``, from its weights, on a million pairs of its flow."""
+    return _cifar10("rf2_cifar10_distilled", rf2_cifar10(scale), distillation, (1,), scale)
+
+
+def rf2_fashion(scale: Scale = "laptop") -> Recipe:
+    """Train the 2-rectified flow of Fashion-MNIST, by class, on 200 000 pairs of ``rf_fashion``."""
+    return _fashion("rf2_fashion", rf_fashion(scale), flow_matching, (1, 2, 4, 8, 100), scale)
+
+
+def rf2_fashion_distilled(scale: Scale = "laptop") -> Recipe:
+    """Train the one-step student of ``rf2_fashion``, from its weights, on 200 000 pairs of its flow."""
+    return _fashion("rf2_fashion_distilled", rf2_fashion(scale), distillation, (1,), scale)
+
+
+def transfer_cifar10(scale: Scale = "laptop") -> Recipe:
+    """Train a flow from automobiles to trucks."""
+    return _transfer("transfer_cifar10", rf_cifar10(scale), cifar10, CIFAR10_CLASSES, "automobile", "truck", scale)
+
+
+def transfer_fashion(scale: Scale = "laptop") -> Recipe:
+    """Train a flow from sneakers to ankle boots."""
+    base = rf_fashion(scale)
+    return _transfer("transfer_fashion", base, fashion_mnist, FASHION_CLASSES, "Sneaker", "Ankle boot", scale)
+
+
+def _cifar10(name: str, teacher: Recipe, loss: Callable[..., Tensor], steps: tuple[int, ...], scale: Scale) -> Recipe:
+    full = scale == "full"
+    return _stage(
+        name,
+        teacher,
+        loss,
+        Plan(steps=200_000, batch_size=256, lr=2e-4, warmup=5000, clip=1.0, precision="bfloat16", ema=0.9999)
+        if full
+        else Plan(steps=50, batch_size=16, lr=5e-4, warmup=5, clip=1.0, ema=0.9),
+        shape=(3, 32, 32),
+        num_classes=0,
+        shards=100 if full else 2,
+        size=10_000 if full else 16,
+        steps=steps,
+        protocol=FULL if full else LAPTOP,
+        train=cifar10,
+        judges=_judges_cifar10,
+    )
+
+
+def _fashion(name: str, teacher: Recipe, loss: Callable[..., Tensor], steps: tuple[int, ...], scale: Scale) -> Recipe:
+    full = scale == "full"
+    return _stage(
+        name,
+        teacher,
+        loss,
+        Plan(steps=30_000, batch_size=256, lr=5e-4, warmup=1000, clip=1.0, precision="bfloat16", ema=0.9995)
+        if full
+        else Plan(steps=50, batch_size=16, lr=5e-4, warmup=5, clip=1.0, ema=0.9),
+        shape=(1, 28, 28),
+        num_classes=10,
+        shards=20 if full else 2,
+        size=10_000 if full else 16,
+        steps=steps,
+        protocol=FULL if full else LAPTOP,
+        train=fashion_mnist,
+        judges=_judges_fashion,
+    )
+
+
+def _stage(
+    name: str,
+    teacher: Recipe,
+    loss: Callable[..., Tensor],
+    plan: Plan,
+    *,
+    shape: tuple[int, ...],
+    num_classes: int,
+    shards: int,
+    size: int,
+    steps: tuple[int, ...],
+    protocol: Protocol,
+    train: Callable[..., Labelled],
+    judges: Callable[[], dict[str, Encoder]],
+) -> Recipe:
+    one = replace(protocol, steps=steps[0], method=EULER)
+
+    def classes(n: int) -> Tensor | None:
+        return torch.arange(n) % num_classes if num_classes else None
+
+    def evaluate(model: nn.Module) -> dict[str, Estimate]:
+        return frechet_by_steps(model, shape, classes(protocol.n), protocol, steps, train("train"), judges())
+
+    return Recipe(
+        name=name,
+        # A pair has one answer, so there is nothing for dropout to blur.
+        model=partial(teacher.model, dropout=0.0),  # type: ignore[call-arg]
+        batches=lambda batch_size, generator: pairs_of(
+            teacher, shape, num_classes=num_classes, shards=shards, size=size, dtype=torch.float16
+        ).batches(batch_size, generator),
+        loss=loss,
+        plan=plan,
+        evaluate=evaluate,
+        draw=lambda model, n, generator: draw_pictures(model, shape, n, classes(n), generator, one),
+        data=f"{shards * size} pairs of {teacher.name}",
+        warm=partial(load_teacher, teacher),
+    )
+
+
+def frechet_by_steps(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    c: Tensor | None,
+    protocol: Protocol,
+    steps: tuple[int, ...],
+    train: Labelled,
+    judges: dict[str, Encoder],
+) -> dict[str, Estimate]:
+    """Frechet distance to training pictures against the number of Euler steps, by every judge that is at hand."""
+    if find_spec("torch_fidelity"):
+        judges = judges | {"Inception": inception(str(next(model.parameters()).device))}
+    real = {name: features(encode, train.x[: protocol.reference]) for name, encode in judges.items()}
+    found: dict[str, Estimate] = {}
+    for n in steps:
+        here = replace(protocol, steps=n, method=EULER)
+        x = draw_pictures(model, shape, protocol.n, c, torch.Generator().manual_seed(1), here)
+        for name, encode in judges.items():
+            key = f"Frechet distance ({name}, n={protocol.n} against {len(real[name])}), Euler {n}"
+            found[key] = frechet_distance(features(encode, x), real[name])
+    return found
+
+
+def _judges_cifar10() -> dict[str, Encoder]:
+    if not (WEIGHTS / "vit_cifar10.safetensors").is_file():
+        return {}
+    judge = vit_cifar10("full").load()
+    assert isinstance(judge, ViT)
+    return {"vit_cifar10": lambda x: judge.encode(x)[:, 0]}
+
+
+def _judges_fashion() -> dict[str, Encoder]:
+    if not (WEIGHTS / "judge_fashion.safetensors").is_file():
+        return {}
+    return {"judge_fashion": judge_fashion().load().features}  # type: ignore[dict-item]
+
+
+def _transfer(
+    name: str,
+    base: Recipe,
+    load: Callable[..., Labelled],
+    names: tuple[str, ...],
+    source: str,
+    target: str,
+    scale: Scale,
+) -> Recipe:
+    k_0, k_1 = names.index(source), names.index(target)
+    channels = 3 if load is cifar10 else 1
+
+    def evaluate(model: nn.Module) -> dict[str, Estimate]:
+        generator = torch.Generator().manual_seed(1)
+        x_0, x_1 = carry(model, of_class(load("test"), k_0).x[:500], generator)
+        other = of_class(load("test"), k_1).x[: len(x_0)]
+        return {
+            "cost of the flow's pairs": transport_cost(x_0, x_1),
+            "cost of random pairs": transport_cost(x_0[: len(other)], other),
+        }
+
+    def draw(model: nn.Module, n: int, generator: torch.Generator) -> Tensor:
+        return carry(model, of_class(load("test"), k_0).x[:n], generator)[1]
+
+    width = {"width": 64, "multipliers": (1, 2, 2), "blocks": 2} if scale == "full" else {"width": 16, "blocks": 1}
+    return Recipe(
+        name=name,
+        model=partial(UNet, channels, **width, attention=(1,), dropout=0.1),
+        batches=lambda batch_size, generator: between_sets(
+            of_class(load("train"), k_0), of_class(load("train"), k_1), batch_size, generator, blur=BLUR
+        ),
+        loss=flow_matching,
+        plan=replace(base.plan, steps=20_000 if scale == "full" else 50, batch_size=128 if scale == "full" else 16),
+        evaluate=evaluate,
+        draw=draw,
+        data=f"{source} to {target}, {base.data}",
+    )
