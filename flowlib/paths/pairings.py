@@ -6,6 +6,7 @@ labels. Chapter 07 compares them; pairs made by a flow itself (reflow, chapter 0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -51,15 +52,15 @@ def optimal_transport(
 
     Source: Pooladian et al. 2023 and Tong et al. 2024 (OT-CFM), section 3.2.
     """
-    check_same_shape("x_0", x_0, "x_1", x_1)
-    check_finite("x_0", x_0)
-    check_finite("x_1", x_1)
+    _check(x_0, x_1)
     if block is not None and block < 1:
         raise InputError("block", expected="at least 1 sample", got=block)
-    size = block or max(1, len(x_1))
-    a, b = (u.detach().flatten(1).cpu().to(torch.promote_types(u.dtype, torch.float32)) for u in (x_0, x_1))
-    index = [i * size + _assign(p, q) for i, (p, q) in enumerate(zip(a.split(size), b.split(size), strict=True))]
-    return torch.from_numpy(np.concatenate([np.empty(0, np.int64), *index])).to(x_1.device)
+    a, b = (u.detach().flatten(1).cpu() for u in (x_0, x_1))
+    size = len(b) if block is None else block
+    if size >= len(b):
+        return torch.from_numpy(_assign(a, b)).to(x_1.device)
+    parts = zip(a.split(size), b.split(size), strict=True)
+    return torch.from_numpy(np.concatenate([i * size + _assign(*part) for i, part in enumerate(parts)])).to(x_1.device)
 
 
 def sinkhorn(x_0: Batch, x_1: Batch, generator: torch.Generator | None = None, *, sigma: float = 1.0) -> Index:
@@ -104,9 +105,7 @@ def entropic_plan(x_0: Batch, x_1: Batch, *, reg: float, tolerance: float = 1e-3
     Raises:
         InputError: shapes that differ, NaN, a reg that is not positive or too small to iterate with.
     """
-    check_same_shape("x_0", x_0, "x_1", x_1)
-    check_finite("x_0", x_0)
-    check_finite("x_1", x_1)
+    _check(x_0, x_1)
     if not reg > 0:
         raise InputError(
             "reg", expected="a positive number, 2 sigma^2", got=reg, cure="pair by optimal_transport for none"
@@ -149,31 +148,33 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     if n < 2:
         return np.arange(n)
     if d > PLANE:  # one product of matrices is all that these can afford, and -x_0 . x_1 is such a reduced cost
-        return _shortest_paths(-(x_0 @ x_1.T).double())
+        cost = (x_0 @ -x_1.T).double().numpy()
+        return _shortest_paths(cost - cost.min(1)[:, None])
     a, b = _standardised(x_0), _standardised(x_1)
-    cost = torch.addmm(a.square().sum(1, keepdim=True), a, b.T, alpha=-2)
+    cost = a @ (-2 * b.T)
+    cost += np.square(a).sum(1)[:, None]
     if n <= FEW:
         return _shortest_paths(cost)
     if n <= MANY:
         return _shortest_paths(cost - _row_potential(cost)[:, None])
     from ot import emd
 
-    return emd([], [], cost.numpy(), check_marginals=False, center_dual=False, numItermax=100_000_000).argmax(0)
+    return emd([], [], cost, check_marginals=False, center_dual=False, numItermax=100_000_000).argmax(0)
 
 
-def _shortest_paths(cost: Tensor) -> np.ndarray:
+def _shortest_paths(cost: np.ndarray) -> np.ndarray:
     """Permutation p of least ``sum_j cost[p(j), j]``, by shortest augmenting paths: quick where most are short."""
     from scipy.optimize import linear_sum_assignment
 
-    return np.argsort(linear_sum_assignment((cost - cost.amin(0)).numpy())[1])
+    return linear_sum_assignment(cost - cost.min(0))[1].argsort()
 
 
-def _row_potential(cost: Tensor) -> Tensor:
+def _row_potential(cost: np.ndarray) -> np.ndarray:
     """Approximate potential f, (n,): the optimal pairs nearly minimise ``cost[i, j] - f[i]`` down their columns.
 
     Sinkhorn's iteration in float32 with less and less entropy, each stage from the potentials of the one before.
     """
-    coarse = (cost - cost.amin(0)).float()
+    coarse = torch.from_numpy(cost - cost.min(0)).float()
     f, g = coarse.amin(1), coarse.new_zeros(len(cost))
     for reg, sweeps in ((0.1, 10), (0.03, 20), (0.01, 40))[: 1 if len(cost) <= 2 * FEW else 3]:
         kernel = (f[:, None] + g).sub_(coarse).div_(reg).clamp_(min=-80).exp_()  # denormal numbers are very slow
@@ -182,11 +183,19 @@ def _row_potential(cost: Tensor) -> Tensor:
             column = 1 / (row @ kernel)
             row = 1 / (kernel @ column)
         f, g = f + reg * row.log(), g + reg * column.log()
-    return f.double().nan_to_num(0, 0, 0)  # every finite potential is allowed, a good one is quick
+    return f.double().nan_to_num(0, 0, 0).numpy()  # every finite potential is allowed, a good one is quick
 
 
-def _standardised(x: Tensor) -> Tensor:
+def _standardised(x: Tensor) -> np.ndarray:
     """Samples about their mean and in units of their spread, (n, d), float64."""
-    x = x.double()
-    x = x - x.mean(0)
-    return x / (float(x.square().mean().sqrt()) or 1)
+    y = x.double().numpy()
+    y = y - y.mean(0)
+    return y / (math.sqrt(np.square(y).mean()) or 1)
+
+
+def _check(x_0: Tensor, x_1: Tensor) -> None:
+    """Raise ``InputError`` unless shapes agree and all numbers are finite; where the sum is finite, so are the terms."""
+    check_same_shape("x_0", x_0, "x_1", x_1)
+    for name, x in (("x_0", x_0), ("x_1", x_1)):
+        if not math.isfinite(x.detach().sum()):
+            check_finite(name, x)
