@@ -11,15 +11,15 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# an environment, $(1), with an extra, $(2): the peers bring packages of their own, which the book's must not meet
 INSTALL = if command -v uv >/dev/null 2>&1; \
-	then uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[$(1)]'; \
-	else $(BIN)/python -m pip install -q -c constraints.txt -e '.[$(1)]'; fi
+	then uv venv -q --allow-existing --python $(PYTHON) $(1) && \
+	uv pip install -q --python $(1)/bin/python -c constraints.txt -e '.[$(2)]'; \
+	else $(PYTHON) -m venv $(1) && $(1)/bin/python -m pip install -q -c constraints.txt -e '.[$(2)]'; fi
 
 setup: $(VENV)/.done          ## create .venv and install the exact versions
 $(VENV)/.done: pyproject.toml constraints.txt
-	@if command -v uv >/dev/null 2>&1; \
-	then uv venv -q --allow-existing --python $(PYTHON) $(VENV); else $(PYTHON) -m venv $(VENV); fi
-	@$(call INSTALL,dev)
+	@$(call INSTALL,$(VENV),dev)
 	@touch $@
 
 read: setup                   ## open the book in JupyterLab, on this machine only, with a token
@@ -46,10 +46,12 @@ grade: setup                  ## grade SUBMISSIONS=folder of CHAPTER=04
 	@test -n "$(SUBMISSIONS)" || { echo "usage: make grade SUBMISSIONS=folder [CHAPTER=04]"; exit 2; }
 	$(BIN)/flowlib chapters grade "$(SUBMISSIONS)" --chapter $(CHAPTER)
 
-bench: setup                  ## measure speed, as ratios in one run (installs the peers)
-	@$(call INSTALL,bench)
+$(VENV)-bench/.done: pyproject.toml constraints.txt
+	@$(call INSTALL,$(VENV)-bench,bench)
+	@touch $@
+bench: $(VENV)-bench/.done    ## measure speed, as ratios in one run (the peers get .venv-bench)
 	@for file in tests/benchmarks/bench_*.py; do \
-	  echo "== $$file"; OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python $$file || exit 1; done
+	  echo "== $$file"; OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(VENV)-bench/bin/python $$file || exit 1; done
 
 clean:                        ## remove what make has made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-bench .pytest_cache .mypy_cache .ruff_cache
