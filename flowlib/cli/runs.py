@@ -107,7 +107,7 @@ class Train(Recipes):
                 return
         path = folder / f"{recipe.name}.safetensors"
         save_checkpoint(path, model, {"recipe": recipe.name, "scale": self.scale, "steps": str(run.n)})
-        metrics = recipe.evaluate(model)
+        metrics = recipe.evaluate(model.to(device) if recipe.resident else model)
         card = path.with_suffix(".json")
         write_card(card, recipe, scale=self.scale, weights=path, seconds=run.seconds, device=device, metrics=metrics)
         if folder.resolve() == WEIGHTS:
@@ -181,8 +181,9 @@ class Evaluate(Recipes):
 
     def run(self) -> None:
         """Print the numbers."""
-        recipe, _ = self.choose()
-        _show(recipe.evaluate(recipe.load(self.weights)))
+        recipe, device = self.choose()
+        model = recipe.load(self.weights)
+        _show(recipe.evaluate(model.to(device) if recipe.resident else model))
 
 
 def _picture(recipe: Recipe, model: nn.Module, n: int, seed: int, path: Path) -> None:

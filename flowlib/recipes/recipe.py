@@ -32,8 +32,8 @@ class Recipe:
         draw: (model, n, generator) to samples, None for a model that makes none.
         data: what it was trained on, for the card.
         warm: puts the trained weights of an earlier stage into the new network, before the first step.
-        resident: whether batches are drawn on the device that trains: nothing crosses over, and a seed means something
-            else on each kind of device. ``batches`` finds the device in its generator.
+        resident: whether batches are drawn, and the trained model is judged, on the device that trains: nothing crosses
+            over, and a seed means something else on each kind of device. ``batches`` finds the device in its generator.
     """
 
     name: str

@@ -77,6 +77,7 @@ def _recipe(name: str, model: partial, plan: Plan, protocol: Protocol) -> Recipe
         evaluate=partial(_evaluate, protocol=protocol),
         draw=lambda model, n, generator: draw_pictures(model, SHAPE, n, None, generator, protocol),
         data="CIFAR-10, the 50,000 training pictures, mirrored at random",
+        resident=True,
     )
 
 

@@ -49,6 +49,7 @@ def rf_fashion(scale: Scale = "laptop") -> Recipe:
         evaluate=partial(_evaluate, protocol=protocol),
         draw=lambda model, n, generator: draw_pictures(model, SHAPE, n, torch.arange(n) % 10, generator, protocol),
         data="Fashion-MNIST, the 60,000 training pictures, mirrored at random",
+        resident=True,
     )
 
 

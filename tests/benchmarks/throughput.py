@@ -23,13 +23,13 @@ from flowlib.objectives import flow_matching
 from flowlib.training import EMA, Plan, forward_flops, in_precision, matmul_ceiling, train
 from flowlib.training.precision import DTYPES
 
-# name: (full-size model, small model, shape of an input, classes, batch on a GPU)
+# name: (full-size model, small model, shape of an input, classes or 0, batch on a GPU)
 MODELS = {
     "unet": (
-        partial(UNet, 3, 10, width=128, multipliers=(1, 2, 2, 2), blocks=2, attention=(1,), dropout=0.1),
-        partial(UNet, 3, 10, width=16, multipliers=(1, 2), blocks=1, attention=(1,)),
+        partial(UNet.of, "cifar10"),
+        partial(UNet, 3, width=16, multipliers=(1, 2), blocks=1, attention=(1,)),
         (3, 32, 32),
-        10,
+        0,
         512,
     ),
     "dit": (partial(DiT.of, "XL/2"), partial(DiT.of, "S/8", depth=2), (4, 32, 32), 1000, 256),
@@ -70,14 +70,14 @@ def measure(name: str, options: Options, device: str, ceiling: float) -> dict[st
     torch.manual_seed(0)
     model = (make if full else small)().to(device)
     x_0, x_1 = torch.randn(2, batch_size, *shape, device=device)
-    c = torch.randint(classes, (batch_size,), device=device)
-    flops = 3 * forward_flops(model, x_0[:1], torch.zeros(1, device=device), c[:1])
+    c = (torch.randint(classes, (batch_size,), device=device),) if classes else ()
+    flops = 3 * forward_flops(model, x_0[:1], torch.zeros(1, device=device), *(u[:1] for u in c))
     ema = EMA(model, 0.999)
     if compiled:
         model.compile()
     plan = Plan(steps=2 * steps, batch_size=batch_size, lr=1e-4, clip=1.0, precision=precision)
     loss = in_precision(flow_matching, precision)
-    times = [step.seconds for step in train(loss, model, repeat((x_0, x_1, c)), plan, ema=ema)]
+    times = [step.seconds for step in train(loss, model, repeat((x_0, x_1, *c)), plan, ema=ema)]
     rate = steps * batch_size / (times[-1] - times[steps - 1])
     size = sum(p.numel() for p in model.parameters())
     print(f"{name}: {size / 1e6:.1f} M parameters, batch {batch_size}, {precision}{', compiled' if compiled else ''}")
