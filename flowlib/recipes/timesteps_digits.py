@@ -56,7 +56,8 @@ def _measure(times: str, seed: int, steps: int, plan: Plan) -> dict[str, Any]:
     real, judge = digits("train"), judge_digits().load()
     x = grey_levels(draw_digits(v, real.c, torch.Generator().manual_seed(seed), steps=5))
     held_out, noise = digits("test"), torch.Generator().manual_seed(1)
-    losses = loss_at(v, torch.randn(held_out.x.shape, generator=noise), held_out.x, GRID, held_out.c)
+    noises = (torch.randn(held_out.x.shape, generator=noise) for _ in GRID)  # fresh at each time, the same for all rows
+    losses = torch.cat([loss_at(v, x_0, held_out.x, t[None], held_out.c) for t, x_0 in zip(GRID, noises, strict=True)])
     with torch.no_grad():
         drawn, true = judge.features(x), judge.features(real.x)  # type: ignore[operator]
     return {
