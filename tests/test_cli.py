@@ -165,20 +165,15 @@ def test_results(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 @pytest.mark.parametrize("scale", ["laptop", "full"])
-def test_every_recipe_takes_a_step(name, scale):
-    recipe = RECIPES[name](scale).changed(steps=1, batch_size=8)
-    assert recipe.name == name
-    run = recipe.start()
-    (step,) = list(run.steps)
-    assert step.n == 1
-    if recipe.draw is not None:
-        assert len(recipe.draw(run.ema.model, 10, torch.Generator().manual_seed(0))) == 10
+def test_both_scales_are_values_of_one_recipe(name, scale):
+    assert RECIPES[name](scale).name == name
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_parameter_gets_a_gradient(name):
-    recipe = RECIPES[name]().changed(steps=3, batch_size=16)
+@pytest.mark.parametrize("name", ["cnf_moons", "glow_digits", "maf_moons", "rf_digits", "rf_toy", "spline_moons"])
+def test_the_full_size_takes_a_step(name):
+    """What fits into a test; tests/test_recipes.py takes ten steps of every recipe at laptop scale."""
+    recipe = RECIPES[name]("full").changed(steps=1, batch_size=8)
     run = recipe.start()
-    list(run.steps)
-    # Branches that start at zero hide the layers behind them from the first gradient, not from the third.
-    assert [n for n, p in run.model.named_parameters() if p.grad is None or not bool(p.grad.any())] == []
+    assert [step.n for step in run.steps] == [1]
+    assert recipe.draw is not None
+    assert len(recipe.draw(run.ema.model, 10, torch.Generator().manual_seed(0))) == 10
