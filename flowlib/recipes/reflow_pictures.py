@@ -69,7 +69,7 @@ def transfer_cifar10(scale: Scale = "laptop") -> Recipe:
 def transfer_fashion(scale: Scale = "laptop") -> Recipe:
     """Train a flow from sneakers to ankle boots."""
     base = rf_fashion(scale)
-    return _transfer("transfer_fashion", base, fashion_mnist, FASHION_CLASSES, "Sneaker", "Ankle boot", scale)
+    return _transfer("transfer_fashion", base, fashion_mnist, FASHION_CLASSES, "sneaker", "ankle boot", scale)
 
 
 def _cifar10(name: str, teacher: Recipe, loss: Callable[..., Tensor], steps: tuple[int, ...], scale: Scale) -> Recipe:
