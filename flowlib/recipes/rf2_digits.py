@@ -21,7 +21,7 @@ from flowlib.rectify import Pairs, PairShards, flow_pairs
 from flowlib.solvers import EULER
 from flowlib.training import Plan
 
-SHARDS, SIZE = 10, 1000
+SIZE = 1000  # pairs a shard
 
 
 def rf2_digits(scale: Scale = "laptop") -> Recipe:
@@ -29,25 +29,25 @@ def rf2_digits(scale: Scale = "laptop") -> Recipe:
 
     The full run makes 10 000 pairs first, about 15 minutes of one core, and keeps them in ``runs/rf_digits/pairs``.
     """
-    return _stage("rf2_digits", rf_digits(scale), flow_matching, scale)
+    return _stage("rf2_digits", rf_digits(scale), flow_matching, scale, shards=10, steps=1000)
 
 
 def rf2_digits_distilled(scale: Scale = "laptop") -> Recipe:
-    """Train the one-step student of ``rf2_digits``, from its weights, on the pairs of its flow."""
-    return _stage("rf2_digits_distilled", rf2_digits(scale), distillation, scale)
+    """Train the one-step student of ``rf2_digits``, from its weights, on 4000 pairs of its flow."""
+    return _stage("rf2_digits_distilled", rf2_digits(scale), distillation, scale, shards=4, steps=700)
 
 
-def _stage(name: str, teacher: Recipe, loss: Callable[..., Tensor], scale: Scale) -> Recipe:
+def _stage(name: str, teacher: Recipe, loss: Callable[..., Tensor], scale: Scale, *, shards: int, steps: int) -> Recipe:
     full = scale == "full"
     return Recipe(
         name=name,
         # A pair has one answer, so there is nothing for dropout to blur.
         model=partial(teacher.model, dropout=0.0),  # type: ignore[call-arg]
-        batches=lambda batch_size, generator: _pairs(teacher, full).batches(batch_size, generator),
+        batches=lambda batch_size, generator: _pairs(teacher, shards if full else 0).batches(batch_size, generator),
         loss=loss,
         plan=Plan(
-            steps=1000 if full else 100,
-            batch_size=128,
+            steps=steps if full else 60,
+            batch_size=128 if full else 64,
             lr=1e-3,
             warmup=50,
             lr_schedule="cosine",
@@ -56,15 +56,15 @@ def _stage(name: str, teacher: Recipe, loss: Callable[..., Tensor], scale: Scale
         ),
         evaluate=evaluate_few_steps,
         draw=lambda model, n, generator: draw_digits(model, torch.arange(n) % 10, generator, steps=1, method=EULER),
-        data=f"{SHARDS * SIZE} pairs of {teacher.name}",
+        data=f"{shards * SIZE if full else 500} pairs of {teacher.name}",
         warm=partial(load_teacher, teacher),
     )
 
 
-def _pairs(teacher: Recipe, full: bool) -> Pairs | PairShards:
-    """Pairs of the teacher's flow; at laptop scale few and with a looser solver, to show the way."""
-    if full:
-        return pairs_of(teacher, (1, 8, 8), num_classes=10, shards=SHARDS, size=SIZE)
+def _pairs(teacher: Recipe, shards: int) -> Pairs | PairShards:
+    """Pairs of the teacher's flow; without shards few and with a looser solver, to show the way."""
+    if shards:
+        return pairs_of(teacher, (1, 8, 8), num_classes=10, shards=shards, size=SIZE)
     x_0 = torch.randn(500, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     return flow_pairs(teacher.load(), x_0, torch.arange(500) % 10, steps=8)
 
