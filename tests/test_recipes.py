@@ -9,7 +9,8 @@ from pictures import write_sets
 from flowlib.errors import InputError
 from flowlib.recipes import RECIPES, glow_cifar10
 
-OF_PICTURES = sorted(name for name in RECIPES if name.endswith(("cifar10", "fashion")))
+LATER = {name for name in RECIPES if name.startswith("rf2_")} - {"rf2_digits"}  # need the weights of a stage before
+OF_PICTURES = sorted(name for name in RECIPES if {"cifar10", "fashion"} & set(name.split("_")) and name not in LATER)
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +19,10 @@ def sets(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - LATER))
 def test_ten_steps(name):
     """Ten steps at laptop scale; by then branches that start at zero have let a gradient through to every parameter."""
-    recipe = RECIPES[name]().changed(steps=10, batch_size=8)
+    recipe = RECIPES[name]().changed(steps=10, batch_size=4)
     assert recipe.name == name
     run = recipe.start()
     steps = list(run.steps)
@@ -30,12 +31,19 @@ def test_ten_steps(name):
     assert [n for n, p in run.model.named_parameters() if p.grad is None or not bool(p.grad.any())] == []
     if recipe.draw is not None:
         x = recipe.draw(run.ema.model, 4, torch.Generator().manual_seed(0))
-        assert len(x) == 4
+        assert 2 <= len(x) <= 4  # a transfer starts from held-out pictures, of which a class has two here
         assert bool(torch.isfinite(x).all())
     if name in OF_PICTURES:
         metrics = recipe.evaluate(run.ema.model)
         assert metrics
         assert all(math.isfinite(m.value) for m in metrics.values())
+
+
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_a_later_stage_says_which_comes_before(name, unchecked):
+    """Where the weights are, ``test_stages.py`` runs the chain."""
+    with pytest.raises(InputError, match=r"lowlib train rf2?_(digits|fashion|cifar10)"):
+        RECIPES[name]().changed(batch_size=4).start()
 
 
 @pytest.mark.parametrize("name", OF_PICTURES)
@@ -47,6 +55,6 @@ def test_without_its_set_a_recipe_says_how_to_get_it(name, monkeypatch, tmp_path
 
 
 def test_the_full_glow_has_the_published_size():
-    """44 M parameters (Durkan et al. 2019, table 3, on Glow for CIFAR-10), and starts near log2(256) bits."""
+    """44 M parameters, as Durkan et al. 2019 count them for Glow on CIFAR-10."""
     model = glow_cifar10("full").build()
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(44e6, rel=0.03)

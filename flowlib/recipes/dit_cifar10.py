@@ -70,7 +70,8 @@ def evaluate(model: nn.Module, *, n: int) -> dict[str, Estimate]:
     """Loss on held-out pictures, at fixed noise and times; and where the judge's weights are, what it recognises."""
     generator = torch.Generator().manual_seed(1)
     device = next(model.parameters()).device
-    held_out = from_noise(cifar10("test"), min(n, 500), generator)
+    test = cifar10("test")
+    held_out = from_noise(test, min(n, 500, len(test.x)), generator)
     losses = []
     for _ in range(4):
         batch = (part.to(device) for part in next(held_out))
