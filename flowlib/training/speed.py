@@ -33,20 +33,22 @@ def forward_flops(f: Callable[..., Any], *inputs: Tensor) -> int:
 def seconds(f: Callable[[], Any], *, device: str = "cpu", repeats: int = 5) -> float:
     """Fastest of several calls, after one that is not counted: what else a machine does can only add to the time.
 
-    A GPU is waited for before the clock is read.
+    On a CPU it is the time that the calling thread computes, which a busy machine disturbs least; a GPU is waited for
+    before the clock is read.
     """
 
-    def wait() -> None:
-        if device.startswith("cuda"):
+    gpu = device.startswith("cuda")
+
+    def now() -> float:
+        if gpu:
             torch.cuda.synchronize()
+        return time.perf_counter() if gpu else time.thread_time()
 
     times = []
     for _ in range(repeats + 1):
-        wait()
-        start = time.perf_counter()
+        start = now()
         f()
-        wait()
-        times.append(time.perf_counter() - start)
+        times.append(now() - start)
     return min(times[1:])
 
 
