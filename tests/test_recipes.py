@@ -5,9 +5,14 @@ import math
 import pytest
 import torch
 from pictures import write_sets
+from torch import nn
 
+from flowlib.datasets import cifar10
 from flowlib.errors import InputError
+from flowlib.models import UNet
 from flowlib.recipes import RECIPES, glow_cifar10
+from flowlib.recipes.pictures import LAPTOP, judge_pictures
+from flowlib.tensors import to_uint8
 
 LATER = {name for name in RECIPES if name.startswith("rf2_")} - {"rf2_digits"}  # need the weights of a stage before
 OF_PICTURES = sorted(name for name in RECIPES if {"cifar10", "fashion"} & set(name.split("_")) and name not in LATER)
@@ -58,3 +63,28 @@ def test_the_full_glow_has_the_published_size():
     """44 M parameters, as Durkan et al. 2019 count them for Glow on CIFAR-10."""
     model = glow_cifar10("full").build()
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(44e6, rel=0.03)
+
+
+def test_the_report_of_a_field_that_is_zero():
+    """Such a field draws its own noise, costs what a standard normal does, and loses E |x_1|^2 / n + 1."""
+    v = UNet(3, width=8, multipliers=(1, 2), blocks=1, attention=())  # starts at zero
+    train, test = cifar10("train"), cifar10("test")
+    seen = {}
+
+    def encode(x):
+        seen[len(x)] = x
+        return nn.functional.avg_pool2d(x, 16).flatten(1)
+
+    report = judge_pictures(v, LAPTOP, train=train, test=test, by_class=False, judges={"means": encode})
+    x = test.x.double()
+    bits = (0.5 * x[:10].square() + 0.5 * math.log(2 * math.pi)).mean() / math.log(2) + math.log2(255 / 2)
+    assert report["bits/dim, held out, n=10, K=1, RK4 10, one probe"].value == pytest.approx(float(bits), rel=1e-3)
+    assert report["loss, held out, n=20"].value == pytest.approx(float(x.square().mean()) + 1, rel=0.02)
+    assert {40, 20} == set(seen)  # the training set, as the reference, and as many drawn as there are held out
+    assert "Frechet distance (means, MIDPOINT 10 steps, n=20 against 40)" in report
+    drawn = report["nearest of 40 training pictures, drawn, n=20"]
+    held_out = report["nearest of 40 training pictures, held out, n=20"]
+    assert drawn.value > 1.2 * held_out.value
+    few = RECIPES["rf_cifar10"]().draw(v, 3, torch.Generator().manual_seed(1))
+    noise = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(to_uint8(few), to_uint8(noise))
