@@ -5,6 +5,8 @@ The processes are forked from a server that has imported everything: a start tak
 
 import multiprocessing
 import os
+import signal
+import sys
 from functools import partial
 
 import torch
@@ -61,6 +63,19 @@ def go(folder, every=5, plan=PLAN, **options):
         for step in kept(run, folder, every=every):
             journal = journal or Journal(folder, step.n - 1, plan.batch_size)
             journal.write(step)
+
+
+def go_until(folder, k, plan):
+    """Train, and die by SIGKILL just before the k-th time that a file or a folder of the run is touched."""
+    touched = iter(range(1, k))
+
+    def die(event, arguments):
+        touching = event in {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove"}
+        if touching and str(folder) in str(arguments[0]) and next(touched, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(die)
+    go(folder, every=2, plan=plan)
 
 
 def go_together(rank, port, folder, steps, parallel):

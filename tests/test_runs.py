@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import random
+import shutil
 import signal
 import socket
 from dataclasses import replace
@@ -111,6 +112,28 @@ def test_twenty_kills_change_nothing(tmp_path, server):
         assert [row["n"] for row in read_log(folder)] == list(range(1, PLAN.steps + 1))
         assert len(checkpoints(folder)) == 2
     assert kills == 20
+
+
+def test_a_kill_at_every_touch_of_the_disk(tmp_path, server):
+    """Before each file that is opened, renamed or removed, from the start of a part of the run to its end."""
+    plan = replace(PLAN, steps=6)
+    go(tmp_path / "base", every=2, plan=replace(plan, steps=4))
+    found = []
+    for k in itertools.count(1):
+        folder = tmp_path / f"killed_{k}"
+        shutil.copytree(tmp_path / "base", folder)
+        process = server.Process(target=small_runs.go_until, args=(folder, k, plan))
+        process.start()
+        process.join()
+        run = small_run(plan)
+        assert load_run(folder, run) == checkpoints(folder)[0]
+        found.append(run.n)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+    assert found == sorted(found)  # from the old checkpoint to the new one, in one touch
+    assert set(found) == {4, 6}
+    assert 15 < k < 100
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
