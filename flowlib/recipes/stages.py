@@ -44,10 +44,11 @@ def pairs_of(
     shards: int,
     size: int,
     dtype: torch.dtype = torch.float32,
+    tolerance: float = 1e-3,
 ) -> PairShards:
     """Open the pairs of a trained recipe, after making those that are missing, in ``runs/NAME/pairs``.
 
-    The number of solver steps is found once (`converge`, tolerance 1e-3) and becomes a fact of the set, with the hash
+    The number of solver steps is found once (`converge`) and becomes a fact of the set, with the hash
     of the weights; shard k has noise and classes of seed k. A GPU is used where there is one.
 
     Args:
@@ -57,6 +58,7 @@ def pairs_of(
         shards: how many files.
         size: pairs in each.
         dtype: on disk.
+        tolerance: of the solver, see `flow_pairs`.
     """
     folder = RUNS / teacher.name / "pairs"
     if world_size() > 1:
@@ -75,7 +77,7 @@ def pairs_of(
         x_0, c = starts(k, size)
         return flow_pairs(model, x_0, c, steps=steps, batch_size=batch_size)
 
-    steps, _ = converge(model, *starts(0, min(size, batch_size)))
+    steps, _ = converge(model, *starts(0, min(size, batch_size)), tolerance=tolerance)
     facts = {
         "teacher": teacher.name,
         "weights": hashlib.sha256(path.read_bytes()).hexdigest(),
