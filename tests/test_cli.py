@@ -1,5 +1,6 @@
 """The shell: the main job, and one clear line for every input that cannot be used."""
 
+import errno
 import json
 import signal
 
@@ -117,6 +118,22 @@ def test_the_same_command_goes_on_where_a_signal_stopped_it(number, code, tmp_pa
     assert main([*command, str(tmp_path / "parts"), "--lr", "0.002"]) == 2
     assert "lr: expected 0.004, as in the run that" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "parts"), "--lr", "0.002", "--fresh"]) == 0
+
+
+def test_a_disk_that_is_full_at_the_end(tmp_path, capsys, monkeypatch):
+    """The weights do not fit any more; the checkpoint of the last step is there, and the same command goes on."""
+    command = ["train", "rf_toy", "--steps", "3", "--device", "cpu", "--out", str(tmp_path)]
+
+    def full(path, *arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flowlib.cli.runs.save_checkpoint", full)
+        assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "rf_toy.safetensors: expected room to write, got No space left on device." in error
+    assert main(command) == 0
+    assert [row["n"] for row in read_log(tmp_path / "rf_toy.run")] == [1, 2, 3]
 
 
 def test_pictures_of_samples_at_intervals(tmp_path):

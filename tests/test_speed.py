@@ -1,5 +1,8 @@
 """Counts of operations against the formula of each layer, and against the published sizes."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -57,3 +60,12 @@ def test_clock_and_ceiling():
     assert seconds(lambda: calls.append(1), repeats=3) >= 0
     assert len(calls) == 4
     assert matmul_ceiling(64, repeats=2) > 1e6
+
+
+def test_the_benchmark_of_a_card_runs_small_on_a_cpu(capsys):
+    """``python -m tests.benchmarks.throughput``, two steps of it."""
+    names = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "throughput.py"))
+    found = names["main"](names["Options"](device="cpu", batch_size=2, steps=1))
+    assert set(found) == {"unet", "dit"}
+    assert all(row["rate"] > 0 and 0 < row["share"] < 2 for row in found.values())
+    assert "a smoke test and no measurement" in capsys.readouterr().out

@@ -5,6 +5,7 @@ A command is a dataclass: its fields are the options, its docstring is the help,
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -42,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, NonFiniteLoss) as error:
         print(f"flowlib: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        print(f"flowlib: {error.filename or 'disk'}: expected room to write, got {error.strerror}.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as error:
         print(f"flowlib: {error if isinstance(error, Stopped) else 'stopped'}", file=sys.stderr)
         return 128 + error.signal if isinstance(error, Stopped) else 130
