@@ -108,3 +108,10 @@ def test_a_circle_is_drawn_as_a_disc():
 def test_bad_input(arguments, message, unchecked):
     with pytest.raises(InputError, match=message):
         captioned_shapes(**arguments)
+
+
+def test_a_triangle_stands_on_its_base():
+    seen = pixels_of(render(Scene((Shape("triangle", "blue", "large", 0.5, 0.5),)), 64), "blue").sum(1)
+    widths = seen[seen > 0].tolist()
+    assert widths == sorted(widths)
+    assert widths[-1] == pytest.approx(2 * SIZES["large"] * 64, abs=2)
