@@ -22,6 +22,8 @@ def hub(tmp_path, monkeypatch):
 
     def download(repo, file, *, repo_type, revision, local_dir):
         asked.append((repo, file, repo_type, revision))
+        if (local_dir / file).exists():  # the real one too may take a file that is there for the right one
+            return str(local_dir / file)
         split = "train" if "train" in file else "test"
         one = CIFAR10 if repo == CIFAR10.repo else FASHION_MNIST
         write_set(local_dir / file.split("/")[0], one, split, rows=ROWS[split])
