@@ -91,3 +91,13 @@ def test_a_cell_is_the_same_every_time(small):
     (row,) = (r for r in read(path) if (r["task"], r["method"]) == ("N to moons", "OT-CFM"))
     again = table._measure("N to moons", "OT-CFM", 42, plan.steps, plan)
     assert again == {"W2": row["W2"], "energy": row["energy"]}
+
+
+def test_energy_and_distance_of_a_field_that_shifts(monkeypatch):
+    """A constant velocity (3, 4) has energy 25 in any number of steps, and carries N to N + (3, 4)."""
+    monkeypatch.setattr(table, "POINTS", 500)
+    monkeypatch.setattr(table, "_trained", lambda *_: lambda x, t: torch.tensor([3.0, 4.0]).expand(x.shape))
+    monkeypatch.setitem(table.TASKS, "N to N", ("N", "N"))
+    row = table._measure("N to N", "I-CFM", 42, PLAN.steps, PLAN)
+    assert row["energy"] == pytest.approx(25, rel=1e-4)
+    assert row["W2"] == pytest.approx(5, abs=0.3)
