@@ -11,7 +11,7 @@ from flowlib.datasets import digits, from_noise, grey_levels
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy, nearest_distance, two_sample_accuracy
 from flowlib.models import DiT
-from flowlib.objectives import flow_matching
+from flowlib.objectives import LogitNormal, flow_matching
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.sampling import guide, sample
@@ -28,11 +28,11 @@ def dit_digits(scale: Scale = "laptop") -> Recipe:
         name="dit_digits",
         model=partial(DiT, 1, 10, patch=2, width=64, depth=4, heads=4),
         batches=lambda batch_size, generator: from_noise(digits("train"), batch_size, generator),
-        loss=flow_matching,
+        loss=partial(flow_matching, timesteps=LogitNormal()),
         plan=Plan(
-            steps=10_000 if full else 2000,
+            steps=6000 if full else 2000,
             batch_size=64,
-            lr=4e-3,
+            lr=1.6e-2,  # what starts at zero has far to go: after 400 steps 92 % are read, at a quarter of it 66 %
             warmup=50,
             lr_schedule="cosine",
             clip=1.0,
