@@ -17,8 +17,8 @@ from flowlib.training import Plan
 def vit_digits(scale: Scale = "laptop") -> Recipe:
     """Train a ViT of 0.2 M parameters on the 1437 training digits, a quarter of a minute on one core.
 
-    The same run serves both scales: after 450 steps it knows its 1437 pictures by heart. Of 360 held-out digits it reads
-    97.4 percent on average, 96.7 to 98.6 over four runs of 400 to 500 steps.
+    The same run serves both scales: after 450 steps it knows its 1437 pictures by heart. Of the 360 held-out digits it
+    reads 97.4 percent on average, 96.7 to 98.6 over four runs of 400 to 500 steps.
     """
 
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
