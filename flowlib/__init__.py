@@ -9,7 +9,7 @@ The map, from the ground up; imports only go down::
     flows   models                                 things with log_prob and sample; networks v(x, t, c)
     objectives   sampling   rectify                losses; noise to data; straightness
     training   evaluation                          the one loop; distances and judges
-    recipes                                        one run each: a function that returns a frozen value
+    recipes   pretrained                           one run each, a function that returns a frozen value; released weights
     cli                                            flowlib train | sample | evaluate | results | data | chapters
     viz   coursework                               side wings, for notebooks and teachers
 
