@@ -9,7 +9,7 @@ The map, from the ground up; imports only go down::
     flows   models                                 things with log_prob and sample; networks v(x, t, c)
     objectives   sampling   rectify                losses; noise to data; straightness
     training   evaluation                          the one loop; distances and judges
-    recipes   pretrained                           one run each, a function that returns a frozen value; released weights
+    recipes   pretrained                           one run each, as a frozen value; released weights in our modules
     cli                                            flowlib train | sample | evaluate | results | data | chapters
     viz   coursework                               side wings, for notebooks and teachers
 
