@@ -32,7 +32,7 @@ def transfer_digits(scale: Scale = "laptop") -> Recipe:
         ),
         loss=flow_matching,
         plan=Plan(
-            steps=600 if full else 60,
+            steps=1000 if full else 60,
             batch_size=64,
             lr=2e-3,
             warmup=50,
