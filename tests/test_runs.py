@@ -3,6 +3,7 @@
 import errno
 import itertools
 import json
+import os
 import random
 import shutil
 import signal
@@ -56,7 +57,7 @@ def same(one, other):
 @pytest.fixture(scope="module")
 def server():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(small_runs.__file__).parent))  # the server looks for modules there
+        patch.setenv("PYTHONPATH", str(Path(small_runs.__file__).parent), prepend=os.pathsep)  # where the server looks
         context = small_runs.server()
         first = context.Process(target=int)
         first.start()
@@ -157,6 +158,10 @@ def test_the_newest_two_are_kept_and_a_half_written_one_is_no_checkpoint(tmp_pat
         pass
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000016", "step_00000020"]
     assert load_checkpoint(tmp_path / "step_00000020" / "ema_0.safetensors", small_runs.Dropped()) == {}
+    again = small_run(SHORT)
+    load_run(tmp_path, again)
+    assert save_run(tmp_path, again) == tmp_path / "step_00000020"  # the same step once more
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_00000016", "step_00000020"]
     with pytest.raises(InputError, match="steps: expected at least 20, which the run has done, got 10"):
         next(kept(small_run(replace(PLAN, steps=10)), tmp_path))
     assert [step.n for step in kept(small_run(replace(PLAN, steps=22)), tmp_path)] == [21, 22]
