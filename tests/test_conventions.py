@@ -114,7 +114,9 @@ def test_zero_terminal_betas_reach_time_0():
     torch.testing.assert_close(step_of_time(t, betas, OT()), k)
 
 
-@pytest.mark.parametrize(("betas", "path"), [(linear_betas, VP()), (scaled_linear_betas, ScaledLinear())], ids=str)
+@pytest.mark.parametrize(
+    ("betas", "path"), [(linear_betas, VP()), (scaled_linear_betas, ScaledLinear())], ids=["linear", "scaled linear"]
+)
 def test_schedule_is_the_limit_of_its_steps(betas, path):
     """alpha at t = 1 - k/K against the product over k steps: the difference halves when K doubles."""
 

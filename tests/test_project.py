@@ -29,8 +29,8 @@ def test_conda_environment_is_the_same_install():
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
     assert pip == {"pip": ["-c constraints.txt", "-e .[dev]"]}
     makefile = (ROOT / "Makefile").read_text()
-    assert "-c constraints.txt -e '.[$(1)]'" in makefile
-    assert "$(call INSTALL,dev)" in makefile
+    assert "-c constraints.txt -e '.[$(2)]'" in makefile
+    assert "$(call INSTALL,$(VENV),dev)" in makefile
 
 
 def test_every_dependency_has_an_exact_version():
