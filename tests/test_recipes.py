@@ -45,8 +45,10 @@ def test_ten_steps(name):
 
 
 @pytest.mark.parametrize("name", sorted(LATER))
-def test_a_later_stage_says_which_comes_before(name, unchecked):
+def test_a_later_stage_says_which_comes_before(name, monkeypatch, tmp_path, unchecked):
     """Where the weights are, ``test_stages.py`` runs the chain."""
+    monkeypatch.setattr("flowlib.recipes.stages.WEIGHTS", tmp_path)  # the book ships some
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"lowlib train rf2?_(digits|fashion|cifar10)"):
         RECIPES[name]().changed(batch_size=4).start()
 
