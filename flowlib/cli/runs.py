@@ -131,10 +131,11 @@ class Train(Recipes):
             if journal is None and rank() == 0:
                 print(f"{folder} has its {run.n} steps already; --steps gives it more, --fresh starts again")
         except NonFiniteLoss:
+            model = recipe.finished(run)  # every process calls it: the average may be sharded
             if rank() == 0:
                 path = out / f"{recipe.name}.stopped.safetensors"
                 print(f"stopped after step {run.n}; the weights so far are in {path}", file=sys.stderr)
-                save_checkpoint(path, run.ema.model, {"recipe": recipe.name, "scale": self.scale, "steps": str(run.n)})
+                save_checkpoint(path, model, {"recipe": recipe.name, "scale": self.scale, "steps": str(run.n)})
             raise
         finally:
             if journal is not None:
