@@ -2,6 +2,7 @@
 
 from flowlib.layers.attention import Attention, CrossAttention, attention_weights, fused_attention, plain_attention
 from flowlib.layers.embeddings import LabelEmbedding, time_embedding
+from flowlib.layers.joint import JointAttention
 from flowlib.layers.masked import MADE, MaskedLinear
 from flowlib.layers.mlp import ConditionedMLP, mlp, start_at_zero, start_xavier
 from flowlib.layers.modulation import AdaLN, Affine, Modulation
@@ -24,6 +25,7 @@ __all__ = [
     "Attention",
     "ConditionedMLP",
     "CrossAttention",
+    "JointAttention",
     "LabelEmbedding",
     "LearnedPositions",
     "MaskedLinear",
