@@ -10,6 +10,7 @@ from flowlib.datasets.labelled import Labelled, between, epochs, flipped, from_n
 from flowlib.datasets.sources import Source, catalogue
 from flowlib.datasets.stream import Stream
 from flowlib.datasets.transfer import between_sets, of_class
+from flowlib.datasets.words import Words
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -21,6 +22,7 @@ __all__ = [
     "Shape",
     "Source",
     "Stream",
+    "Words",
     "between",
     "between_sets",
     "captioned_shapes",

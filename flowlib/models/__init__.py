@@ -3,7 +3,8 @@
 from flowlib.models.classifier import Classifier
 from flowlib.models.dit import DiT
 from flowlib.models.mlp import MLP
+from flowlib.models.text import Text, TextEncoder, TextToImage
 from flowlib.models.unet import UNet
 from flowlib.models.vit import ViT
 
-__all__ = ["MLP", "Classifier", "DiT", "UNet", "ViT"]
+__all__ = ["MLP", "Classifier", "DiT", "Text", "TextEncoder", "TextToImage", "UNet", "ViT"]
