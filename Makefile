@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 CHAPTER ?= 04
+EXTRAS := dev,book
 # uv does not read pip's find-links by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
@@ -19,7 +20,7 @@ INSTALL = if command -v uv >/dev/null 2>&1; \
 
 setup: $(VENV)/.done          ## create .venv and install the exact versions
 $(VENV)/.done: pyproject.toml constraints.txt
-	@$(call INSTALL,$(VENV),dev)
+	@$(call INSTALL,$(VENV),$(EXTRAS))
 	@touch $@
 
 read: setup                   ## open the book in JupyterLab, on this machine only, with a token

@@ -27,10 +27,11 @@ def test_conda_environment_is_the_same_install():
     assert set(environment) == {"name", "channels", "dependencies"}
     *conda, pip = environment["dependencies"]
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
-    assert pip == {"pip": ["-c constraints.txt", "-e .[dev]"]}
+    assert pip == {"pip": ["-c constraints.txt", "-e .[dev,book]"]}
     makefile = (ROOT / "Makefile").read_text()
     assert "-c constraints.txt -e '.[$(2)]'" in makefile
-    assert "$(call INSTALL,$(VENV),dev)" in makefile
+    assert "EXTRAS := dev,book\n" in makefile
+    assert "$(call INSTALL,$(VENV),$(EXTRAS))" in makefile
 
 
 def test_every_dependency_has_an_exact_version():
