@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from flowlib.datasets import Scene, Shape, captioned_shapes
+from flowlib.datasets import HELD_OUT, Scene, Shape, captioned_shapes, tokenize, told_shapes, vocabulary
 from flowlib.datasets.captioned_shapes import BACKGROUND, COLOURS, KINDS, SIZES, draw_scene, render
 from flowlib.errors import InputError
 
@@ -103,6 +103,7 @@ def test_a_circle_is_drawn_as_a_disc():
         ({"n": 0}, "n: expected 1 to"),
         ({"n": 1, "side": 16}, "side: expected 32 to 64, got 16"),
         ({"n": 1, "most": 4}, "most: expected 1 to 3, got 4"),
+        ({"n": 1, "pairs": "new"}, "pairs: expected all, seen, held out, got new"),
     ],
 )
 def test_bad_input(arguments, message, unchecked):
@@ -115,3 +116,47 @@ def test_a_triangle_stands_on_its_base():
     widths = seen[seen > 0].tolist()
     assert widths == sorted(widths)
     assert widths[-1] == pytest.approx(2 * SIZES["large"] * 64, abs=2)
+
+
+def test_words_have_numbers_and_come_back():
+    data = captioned_shapes(300, seed=2, most=3)
+    words = vocabulary(15)
+    ids = tokenize(data.captions, 15)
+    assert words.read(ids) == list(data.captions)
+    assert words.words[0] not in " ".join(data.captions)
+    assert sorted(ids.unique().tolist()) == list(range(len(words)))  # none is never used
+    assert tokenize([""]).tolist() == [[0] * 10]
+
+
+@pytest.mark.parametrize(
+    ("caption", "message"),
+    [("a pink circle", "got 'a pink circle', with 'pink'"), ("a " * 11, "at most 10 of the words .* 11 words")],
+)
+def test_unknown_words_are_named(caption, message):
+    with pytest.raises(InputError, match=message):
+        tokenize([caption])
+
+
+def test_pairs_are_held_out():
+    """Seen scenes hold none of the pairs, the others at least one; every colour and kind is seen all the same."""
+    told = {pairs: captioned_shapes(400, seed=4, most=2, pairs=pairs).scenes for pairs in ("seen", "held out")}
+    odd = {name: [any((s.colour, s.kind) in HELD_OUT for s in scene.shapes) for scene in told[name]] for name in told}
+    assert not any(odd["seen"])
+    assert all(odd["held out"])
+    shapes = [shape for scene in told["seen"] for shape in scene.shapes]
+    assert {(s.colour, s.kind) for s in shapes} == {(c, k) for c in COLOURS for k in KINDS} - HELD_OUT
+
+
+def test_told_shapes_go_on_where_they_were():
+    stream = told_shapes(8, torch.Generator().manual_seed(3))
+    next(stream)
+    place = stream.state_dict()
+    after = [next(stream) for _ in range(2)]
+    again = told_shapes(8, torch.Generator())
+    again.load_state_dict(place)
+    for batch in after:
+        assert all(torch.equal(a, b) for a, b in zip(batch, next(again), strict=True))
+    x_0, x_1, c = after[0]
+    assert not torch.equal(x_1, after[1][1])
+    assert abs(float(x_0.std()) - 1) < 0.02
+    assert c.shape == (8, 10)

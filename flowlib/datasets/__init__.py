@@ -1,6 +1,15 @@
 """Data sets as tensors. Importing this reads nothing and downloads nothing."""
 
-from flowlib.datasets.captioned_shapes import CaptionedShapes, Scene, Shape, captioned_shapes
+from flowlib.datasets.captioned_shapes import (
+    HELD_OUT,
+    CaptionedShapes,
+    Scene,
+    Shape,
+    captioned_shapes,
+    tokenize,
+    told_shapes,
+    vocabulary,
+)
 from flowlib.datasets.cifar10 import CIFAR10_CLASSES, cifar10
 from flowlib.datasets.digits import digits, grey_levels
 from flowlib.datasets.emoji import Emoji, emoji
@@ -15,6 +24,7 @@ from flowlib.datasets.words import Words
 __all__ = [
     "CIFAR10_CLASSES",
     "FASHION_CLASSES",
+    "HELD_OUT",
     "CaptionedShapes",
     "Emoji",
     "Labelled",
@@ -37,5 +47,8 @@ __all__ = [
     "from_noise",
     "grey_levels",
     "of_class",
+    "tokenize",
+    "told_shapes",
     "verify",
+    "vocabulary",
 ]

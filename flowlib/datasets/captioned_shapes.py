@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
+from flowlib.datasets.stream import Stream
+from flowlib.datasets.words import Words
 from flowlib.errors import InputError
 from flowlib.shapes import Batch
+from flowlib.tensors import randn
 
 KINDS = ("circle", "square", "triangle")
 SIZES = {"small": 0.09, "large": 0.16}  # half of the width, where the picture has width 1
@@ -23,6 +29,10 @@ COLOURS = {
     "orange": (1.0, 0.5, 0.0),
 }
 BACKGROUND = (0.95, 0.95, 0.95)
+RELATIONS = ("left of", "right of", "above", "below")
+HELD_OUT = {("red", "triangle"), ("green", "square"), ("blue", "circle")}  # of 18: each colour and kind is still seen
+Pairs = Literal["all", "seen", "held out"]
+LONGEST = 10  # words of a caption of two shapes; a third brings five more
 SIDE = 4  # points a side at which the colour of a pixel is averaged
 GAP = 0.03  # between two shapes, and to the edge of the picture
 
@@ -82,6 +92,25 @@ class Scene:
         return " and ".join([f"{first} {self.relation} {others[0]}", *others[1:]])
 
 
+@lru_cache
+def vocabulary(length: int = LONGEST) -> Words:
+    """Every word that a caption may hold, for captions of at most ``length`` words."""
+    relations = dict.fromkeys(word for relation in RELATIONS for word in relation.split())
+    return Words(("a", "and", *SIZES, *COLOURS, *KINDS, *relations), length)
+
+
+def tokenize(captions: Sequence[str], length: int = LONGEST) -> Int[Tensor, "B M"]:
+    """Numbers of the words of captions, (B, length); 0 fills up, and the empty caption is all 0.
+
+    Raises:
+        InputError: a word that no caption of the set holds, a caption that is longer.
+
+    >>> tokenize(["a small red circle", ""], length=5).tolist()
+    [[1, 3, 5, 11, 0], [0, 0, 0, 0, 0]]
+    """
+    return vocabulary(length)(captions)
+
+
 class CaptionedShapes(NamedTuple):
     """Pictures, what is said of them, and what is there.
 
@@ -96,7 +125,7 @@ class CaptionedShapes(NamedTuple):
     scenes: tuple[Scene, ...]
 
 
-def captioned_shapes(n: int, seed: int = 0, *, side: int = 32, most: int = 3) -> CaptionedShapes:
+def captioned_shapes(n: int, seed: int = 0, *, side: int = 32, most: int = 3, pairs: Pairs = "all") -> CaptionedShapes:
     """Make ``n`` pictures of 1 to ``most`` shapes; the first of them do not depend on how many follow.
 
     Args:
@@ -104,25 +133,56 @@ def captioned_shapes(n: int, seed: int = 0, *, side: int = 32, most: int = 3) ->
         seed: of the scenes; held-out pictures are those of another seed.
         side: height and width in pixels, 32 to 64.
         most: the largest number of shapes in a scene, 1 to 3.
+        pairs: "seen" leaves out every scene with one of the pairs of colour and kind in ``HELD_OUT``, "held out" keeps
+            those alone: whether a network has learned words, or only their pairs, is seen on them.
 
     Raises:
-        InputError: numbers outside these ranges.
+        InputError: numbers outside these ranges, another word for ``pairs``.
     """
     for name, value, low, high in (("n", n, 1, 10**9), ("side", side, 32, 64), ("most", most, 1, 3)):
         if not low <= value <= high:
             raise InputError(name, expected=f"{low} to {high}", got=value)
+    if pairs not in get_args(Pairs):
+        raise InputError("pairs", expected=", ".join(get_args(Pairs)), got=pairs)
     numbers = random.Random(seed)
-    scenes = tuple(draw_scene(numbers, most) for _ in range(n))
-    x = torch.stack([render(scene, side) for scene in scenes])
+    scenes = tuple(draw_scene(numbers, most, pairs) for _ in range(n))
+    x = torch.cat([render_all(scenes[i : i + 500], side) for i in range(0, n, 500)])
     return CaptionedShapes(x, tuple(scene.caption for scene in scenes), scenes)
 
 
-def draw_scene(numbers: random.Random, most: int = 3) -> Scene:
+def told_shapes(
+    batch_size: int, generator: torch.Generator, *, side: int = 32, most: int = 2, pairs: Pairs = "seen"
+) -> Stream:
+    """Yield batches (x_0, x_1, c) for ever: noise, pictures that were never shown before, and their captions' numbers.
+
+    Args:
+        batch_size: samples a batch.
+        generator: of everything.
+        side: height and width in pixels.
+        most: the largest number of shapes in a scene.
+        pairs: as in ``captioned_shapes``.
+    """
+    length = 5 * most if most > 1 else 4
+
+    def draw() -> tuple[Batch, Batch, Tensor]:
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        data = captioned_shapes(batch_size, seed, side=side, most=most, pairs=pairs)
+        x_1 = data.x.to(generator.device)
+        return randn(x_1.shape, like=x_1, generator=generator), x_1, tokenize(data.captions, length).to(x_1.device)
+
+    return Stream(draw, generator)
+
+
+def draw_scene(numbers: random.Random, most: int = 3, pairs: Pairs = "all") -> Scene:
     """Draw 1 to ``most`` shapes of different colours, none touching another."""
-    kinds = [
-        (numbers.choice(KINDS), colour, numbers.choice(list(SIZES)))
-        for colour in numbers.sample(list(COLOURS), numbers.randint(1, most))
-    ]
+    while True:
+        kinds = [
+            (numbers.choice(KINDS), colour, numbers.choice(list(SIZES)))
+            for colour in numbers.sample(list(COLOURS), numbers.randint(1, most))
+        ]
+        held_out = any((colour, kind) in HELD_OUT for kind, colour, _ in kinds)
+        if pairs == "all" or held_out == (pairs == "held out"):
+            break
     while True:  # until all have found a place: those before may leave the last one none
         shapes: list[Shape] = []
         for kind, colour, size in kinds:
@@ -141,12 +201,37 @@ def _apart(a: Shape, b: Shape) -> bool:
 
 def render(scene: Scene, side: int = 32) -> Tensor:
     """Draw a scene, (3, side, side) in [-1, 1]: each pixel is the mean of 4 x 4 points."""
-    axis = (torch.arange(side * SIDE) + 0.5) / (side * SIDE)
-    picture = torch.tensor(BACKGROUND)[:, None, None].expand(3, side * SIDE, side * SIDE)
-    for shape in scene.shapes:
-        inside = _inside(shape, axis[None, :] - shape.x, axis[:, None] - shape.y)
-        picture = torch.where(inside, torch.tensor(COLOURS[shape.colour])[:, None, None], picture)
-    return 2 * torch.nn.functional.avg_pool2d(picture, SIDE) - 1
+    return render_all([scene], side)[0]
+
+
+def render_all(scenes: Sequence[Scene], side: int = 32) -> Batch:
+    """Draw scenes, (B, 3, side, side): each shape covers a share of each pixel, and no two cover the same point."""
+    x = torch.tensor(BACKGROUND)[:, None, None].repeat(len(scenes), 1, side, side)
+    for b, scene in enumerate(scenes):
+        for shape in scene.shapes:
+            ink = torch.tensor(COLOURS[shape.colour]) - torch.tensor(BACKGROUND)
+            rows, columns = (_pixels(p, SIZES[shape.size], side) for p in (shape.y, shape.x))
+            x[b, :, rows, columns] += ink[:, None, None] * _coverage(shape, rows, columns, side)
+    return 2 * x - 1
+
+
+def coverage(shape: Shape, side: int = 32) -> Tensor:
+    """Share of each pixel that a shape covers, (side, side), in sixteenths."""
+    return _coverage(shape, slice(0, side), slice(0, side), side)
+
+
+def _pixels(p: float, r: float, side: int) -> slice:
+    """Pixels of an axis that a shape around p may touch."""
+    return slice(max(0, int((p - r) * side)), min(side, int((p + r) * side) + 1))
+
+
+def _coverage(shape: Shape, rows: slice, columns: slice, side: int) -> Tensor:
+    dy, dx = (
+        (torch.arange(pixels.start * SIDE, pixels.stop * SIDE) + 0.5) / (side * SIDE) - p
+        for pixels, p in ((rows, shape.y), (columns, shape.x))
+    )
+    inside = _inside(shape, dx[None, :], dy[:, None])
+    return inside.float().unflatten(0, (-1, SIDE)).unflatten(2, (-1, SIDE)).mean((1, 3))
 
 
 def _inside(shape: Shape, dx: Tensor, dy: Tensor) -> Tensor:
