@@ -37,7 +37,7 @@ class JointAttention(nn.Module):
         self.text = Attention(width, heads, qk_norm=qk_norm)
         self.image = Attention(width, heads, qk_norm=qk_norm)
         if last:
-            self.text.out = nn.Identity()
+            del self.text.out
 
     def forward(
         self, text: Tensor, image: Tensor, *, angles: Tensor | None = None, bias: Tensor | None = None

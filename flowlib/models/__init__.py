@@ -1,10 +1,24 @@
 """Networks. A velocity network is called as v(x, t, c)."""
 
+from flowlib.models.autoencoder import Autoencoder, Posterior
 from flowlib.models.classifier import Classifier
 from flowlib.models.dit import DiT
 from flowlib.models.mlp import MLP
+from flowlib.models.mmdit import MMDiT
 from flowlib.models.text import Text, TextEncoder, TextToImage
 from flowlib.models.unet import UNet
 from flowlib.models.vit import ViT
 
-__all__ = ["MLP", "Classifier", "DiT", "Text", "TextEncoder", "TextToImage", "UNet", "ViT"]
+__all__ = [
+    "MLP",
+    "Autoencoder",
+    "Classifier",
+    "DiT",
+    "MMDiT",
+    "Posterior",
+    "Text",
+    "TextEncoder",
+    "TextToImage",
+    "UNet",
+    "ViT",
+]

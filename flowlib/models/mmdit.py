@@ -15,10 +15,34 @@ Source: Esser et al. 2024 (SD3).
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from flowlib.layers import AdaLN, JointAttention, layer_norm, mlp
+from flowlib.errors import InputError
+from flowlib.layers import (
+    AdaLN,
+    JointAttention,
+    layer_norm,
+    mlp,
+    patch_grid,
+    patchify,
+    sinusoidal_2d,
+    start_at_zero,
+    start_xavier,
+    time_embedding,
+    unpatchify,
+)
+from flowlib.models.dit import TIME_FEATURES
+from flowlib.models.text import Text
+from flowlib.shapes import Batch, PerSample
+from flowlib.tensors import check_time
+
+SIZES: dict[str, dict[str, Any]] = {  # SD3 medium and SD3.5 large, by their parameters
+    "2B": {"depth": 24},
+    "8B": {"depth": 38, "qk_norm": True},
+}
 
 
 class JointBlock(nn.Module):
@@ -60,3 +84,130 @@ class JointBlock(nn.Module):
             text = text + text_1.out(from_text)
             text = text + text_2[0].out(self.mlp_text(text_2[0].into(self.norm(text))))
         return text, image
+
+
+class MMDiT(nn.Module):
+    """Velocity ``v(x, t, c)`` of pictures or latents, whose condition c is a ``Text``.
+
+    One dial gives all sizes: ``depth`` blocks of width ``64 depth`` with ``depth`` heads.
+
+    Args:
+        channels: C of the pictures.
+        words: features D of a token of the text.
+        pooled: features P of its pooled vector.
+        depth: number of blocks.
+        width: features of a token inside, 64 depth when left out.
+        heads: of each attention, depth when left out.
+        patch: side of a patch in pixels.
+        qk_norm: whether queries and keys are normalised.
+        grid: patches on a side of the largest picture; a smaller one has the places in its middle.
+        base: by how much row and column rise from the first place of that grid to beyond the last.
+
+    Raises:
+        InputError: pictures that the patch does not divide, that are larger than the grid or of other channels, times
+            outside [0, 1], a text that is missing or of other sizes, a size that is not published.
+
+    Source: Esser et al. 2024 (SD3), section 4, figure 2; positions as in its released code. Chapter 13.
+    """
+
+    def __init__(
+        self,
+        channels: int = 16,
+        words: int = 4096,
+        pooled: int = 2048,
+        *,
+        depth: int = 24,
+        width: int | None = None,
+        heads: int | None = None,
+        patch: int = 2,
+        qk_norm: bool = False,
+        grid: int = 192,
+        base: int = 64,
+    ) -> None:
+        super().__init__()
+        width, heads = width or 64 * depth, heads or depth
+        self.channels, self.words, self.pooled, self.patch, self.grid = channels, words, pooled, patch, grid
+        self.embed_patch = nn.Linear(channels * patch**2, width)
+        self.embed_text = nn.Linear(words, width)
+        self.embed_time = mlp([TIME_FEATURES, width, width])
+        self.embed_pooled = mlp([pooled, width, width])
+        self.blocks = nn.ModuleList(
+            JointBlock(width, heads, qk_norm=qk_norm, last=i == depth - 1) for i in range(depth)
+        )
+        self.norm = layer_norm(width)
+        self.modulation = AdaLN(width, 1, gate=False)
+        self.head = nn.Linear(width, channels * patch**2)
+        places = torch.arange(grid) * (base / grid)
+        # A buffer, since released weights bring a table of their own.
+        self.places: Tensor
+        self.register_buffer("places", sinusoidal_2d(places, places, width).unflatten(0, (grid, grid)))
+        self._initialise()
+
+    @classmethod
+    def of(cls, name: str, **changes: Any) -> MMDiT:
+        """Build a published size: ``"2B"``, SD3 medium, or ``"8B"``, SD3.5 large; ``changes`` win.
+
+        Raises:
+            InputError: no such size.
+        """
+        if name not in SIZES:
+            raise InputError("name", expected=f"a size: {' or '.join(SIZES)}", got=name)
+        return cls(**(SIZES[name] | changes))
+
+    def forward(self, x: Batch, t: PerSample, c: Text) -> Batch:
+        """Velocity at pictures x, (B, C, H, W), times t, (B,), and texts c."""
+        grid = self._check(x, t, c)
+        text, image, e = self.embed(x, t, c)
+        bias = None if c.mask is None else hide_padding(c.mask, image)
+        for block in self.blocks:
+            text, image = block(text, image, e, bias=bias)
+        (last,) = self.modulation(e)
+        return unpatchify(self.head(last.into(self.norm(image))), self.patch, grid)
+
+    def embed(self, x: Batch, t: PerSample, c: Text) -> tuple[Tensor, Tensor, Tensor]:
+        """What the first block gets: the tokens of the text and of the picture, and the vector e."""
+        h, w = patch_grid(x, self.patch)
+        top, left = (self.grid - h) // 2, (self.grid - w) // 2
+        places = self.places[top : top + h, left : left + w].flatten(0, 1)  # the middle of the largest grid
+        image = self.embed_patch(patchify(x, self.patch)) + places.to(x.dtype)  # (B, N, width)
+        e = self.embed_time(time_embedding(t, TIME_FEATURES).to(x.dtype)) + self.embed_pooled(c.pooled)
+        return self.embed_text(c.tokens), image, e
+
+    def _initialise(self) -> None:
+        self.apply(start_xavier)
+        for layer in self.embed_time:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02)
+        for layer in self.modules():  # every block starts as the identity: depth costs nothing at first
+            if isinstance(layer, AdaLN):
+                start_at_zero(layer.linear)
+        start_at_zero(self.head)  # the first velocity is 0, whatever the blocks do
+
+    def _check(self, x: Tensor, t: Tensor, c: Text) -> tuple[int, int]:
+        grid = patch_grid(x, self.patch)
+        if x.shape[1] != self.channels or max(grid) > self.grid:
+            most = self.grid * self.patch
+            expected = f"shape (B, {self.channels}, H, W) with H and W at most {most}"
+            raise InputError("x", expected=expected, got=f"shape {tuple(x.shape)}")
+        check_time(t, x)
+        check_text(c, len(x), self.words, self.pooled)
+        return grid
+
+
+def hide_padding(mask: Tensor, image: Tensor) -> Tensor:
+    """Bias of the scores, (B, 1, 1, M + N): -inf on the text's keys where mask, (B, M), is False, 0 on all others."""
+    bias = torch.zeros(len(mask), 1, 1, mask.shape[1] + image.shape[1], dtype=image.dtype, device=image.device)
+    bias[..., : mask.shape[1]].masked_fill_(~mask[:, None, None], -torch.inf)
+    return bias
+
+
+def check_text(c: Text, batch: int, words: int, pooled: int) -> None:
+    """Raise ``InputError`` unless ``c`` holds tokens (batch, M, words) and a pooled vector (batch, pooled)."""
+    wanted = f"a Text of tokens ({batch}, M, {words}) and pooled ({batch}, {pooled})"
+    if not isinstance(c, Text):
+        raise InputError("c", expected=wanted, got=type(c).__name__, cure="a text encoder makes it")
+    tokens, vector = tuple(c.tokens.shape), tuple(c.pooled.shape)
+    if len(tokens) != 3 or (tokens[0], tokens[2], vector) != (batch, words, (batch, pooled)):
+        raise InputError("c", expected=wanted, got=f"tokens {tokens} and pooled {vector}")
+    if c.mask is not None and c.mask.shape != tokens[:2]:
+        raise InputError("c.mask", expected=f"shape {tokens[:2]}", got=f"shape {tuple(c.mask.shape)}")
