@@ -46,6 +46,35 @@ def test_it_was_run_and_is_small(path):
     assert path.stat().st_size < 1.5e6
 
 
+def pictures(path: Path) -> list[dict]:
+    """Cells that show a picture, or a player or an explorer, which has one for readers without a kernel."""
+    shown = ("image/", "application/vnd.jupyter.widget-view+json")
+    return [
+        cell
+        for cell in cells(path)
+        if any(kind.startswith(shown) for output in cell["outputs"] for kind in output.get("data", ()))
+    ]
+
+
+@by_stored
+def test_every_picture_has_a_sentence_for_those_who_do_not_see_it(path):
+    said = []
+    for cell in pictures(path):
+        alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")
+        assert len(alt.split()) >= 8, f"metadata.mystnb.image.alt of the cell that ends in {cell['source'][-60:]!r}"
+        assert re.fullmatch(r"(?s)[A-Z].*\.", alt), alt
+        assert not re.match(r"(?i)(a |the )?(figure|picture|image|plot|screenshot) (of|shows)", alt), alt
+        said.append(alt)
+    assert len(said) == len(set(said))  # each says what is to be seen here
+
+
+@by_main
+def test_every_chapter_has_a_slider_with_a_still_picture(path):
+    widget = "application/vnd.jupyter.widget-view+json"
+    kinds = [output.get("data", {}) for cell in cells(path) for output in cell["outputs"]]
+    assert any(widget in kind and "image/png" in kind for kind in kinds)
+
+
 @by_main
 def test_a_third_of_the_cells_check_something(path):
     code = cells(path)
