@@ -1,5 +1,6 @@
 """Losses: short functions of a field and a batch."""
 
+from flowlib.objectives.autoencoding import RateDistortion, autoencoding, rate_distortion
 from flowlib.objectives.likelihood import dequantise, negative_log_likelihood, regularised_likelihood
 from flowlib.objectives.matching import flow_matching, loss_at
 from flowlib.objectives.timesteps import (
@@ -20,17 +21,20 @@ __all__ = [
     "CosMap",
     "LogitNormal",
     "Mode",
+    "RateDistortion",
     "Shifted",
     "Stratified",
     "Timesteps",
     "UShaped",
     "Uniform",
+    "autoencoding",
     "dequantise",
     "error_ratio",
     "flow_matching",
     "loss_at",
     "min_snr",
     "negative_log_likelihood",
+    "rate_distortion",
     "regularised_likelihood",
     "same_loss",
     "shift_time",

@@ -2,5 +2,6 @@
 
 from flowlib.pretrained.dit import load_dit, velocity
 from flowlib.pretrained.files import download, read_weights
+from flowlib.pretrained.vae import load_vae
 
-__all__ = ["download", "load_dit", "read_weights", "velocity"]
+__all__ = ["download", "load_dit", "load_vae", "read_weights", "velocity"]

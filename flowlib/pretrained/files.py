@@ -19,17 +19,21 @@ from flowlib.errors import InputError
 State = Mapping[str, Tensor]
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
+def read_weights(path: str | Path, *, cure: str = "download it first") -> dict[str, Tensor]:
     """Read tensors by name from a .safetensors file, or from what ``torch.save`` wrote, without running code in it.
 
-    A training checkpoint that holds averaged weights under "ema" gives those.
+    A training checkpoint that holds averaged weights under "ema" gives those, else what it holds under "state_dict".
+
+    Args:
+        path: of the file.
+        cure: what to do when there is none, such as what to fetch and how much that is.
 
     Raises:
         InputError: no such file, a damaged one, or one that holds no tensors by name.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError("path", expected="a file of weights", got=f"no file at {path}", cure="download it first")
+        raise InputError("path", expected="a file of weights", got=f"no file at {path}", cure=cure)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -39,7 +43,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise InputError(
             "path", expected="a whole file of weights", got=f"{path} ({line})", cure="fetch it again"
         ) from error
-    content = content.get("ema", content) if isinstance(content, dict) else content
+    content = content.get("ema", content.get("state_dict", content)) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError("path", expected="tensors by name", got=f"{path}, which holds something else")
     return content
