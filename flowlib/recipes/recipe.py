@@ -32,6 +32,7 @@ class Recipe:
         draw: (model, n, generator) to samples, None for a model that makes none.
         data: what it was trained on, for the card.
         warm: puts the trained weights of an earlier stage into the new network, before the first step.
+        settle: measures what belongs to the trained network, such as the constants of its latents, after the last step.
         resident: whether batches are drawn, and the trained model is judged, on the device that trains: nothing crosses
             over, and a seed means something else on each kind of device. ``batches`` finds the device in its generator.
     """
@@ -45,6 +46,7 @@ class Recipe:
     draw: Callable[[nn.Module, int, torch.Generator], Tensor] | None
     data: str
     warm: Callable[[nn.Module], None] | None = None
+    settle: Callable[[nn.Module], None] | None = None
     resident: bool = False
 
     def changed(self, **plan: object) -> Recipe:
@@ -84,6 +86,8 @@ class Recipe:
         """Return the averaged model of a run as one plain model on the CPU; under torchrun every process calls it."""
         model = self.build()
         model.load_state_dict(whole_state(run.ema.model))
+        if self.settle is not None:
+            self.settle(model.eval())
         return model.eval()
 
     def load(self, path: str | Path | None = None) -> nn.Module:
