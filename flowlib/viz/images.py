@@ -41,7 +41,7 @@ def images(
     ax.imshow(picture, interpolation="nearest")
     ax.axis("off")
     for name, (top, left) in zip(names, corners, strict=True):
-        ax.text(left + pixels.shape[2] / 2 - 0.5, top - 0.8, name, ha="center", va="bottom", fontsize=7)
+        ax.text(left + pixels.shape[2] / 2 - 0.5, top - 0.8, name, ha="center", va="bottom")
     return ax
 
 
