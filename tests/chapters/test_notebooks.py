@@ -8,6 +8,8 @@ from statistics import median
 
 import pytest
 
+from flowlib.viz.style import RC
+
 CHAPTERS = Path(__file__).parents[2] / "chapters"
 MAIN = sorted(path for folder in CHAPTERS.glob("[0-9]*") for path in [folder / f"{folder.name}.ipynb"])
 STORED = sorted(path for path in CHAPTERS.glob("*/*.ipynb") if path.name != "exercises.ipynb")
@@ -66,6 +68,12 @@ def test_every_picture_has_a_sentence_for_those_who_do_not_see_it(path):
         assert not re.match(r"(?i)(a |the )?(figure|picture|image|plot|screenshot) (of|shows)", alt), alt
         said.append(alt)
     assert len(said) == len(set(said))  # each says what is to be seen here
+
+
+@by_stored
+def test_no_word_in_a_figure_is_smaller_than_the_page(path):
+    sizes = re.findall(r"(?:font|label|title)_?size=(\d+\.?\d*)", path.read_text())
+    assert all(float(size) >= RC["font.size"] for size in sizes)
 
 
 @by_main

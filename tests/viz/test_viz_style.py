@@ -1,7 +1,5 @@
 import io
 import itertools
-import re
-from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -13,7 +11,6 @@ from PIL import Image
 from flowlib import viz
 from flowlib.viz.style import PAGE_TEXT, RC, small_png
 
-CHAPTERS = Path(__file__).parents[2] / "chapters"
 DARK_PAGES = ("#111111", "#181818", "#1e1e1e")  # of JupyterLab and of the usual themes of a static book
 
 # How linear RGB looks without one kind of cone: Machado, Oliveira and Fernandes 2009, table 1, severity 1.0.
@@ -100,12 +97,6 @@ def test_words_in_a_figure_are_as_large_as_those_of_the_page() -> None:
             assert len(words) >= 2
             for word in words:
                 assert word.get_fontsize() * figure.dpi / 72 >= PAGE_TEXT - 1e-9, word
-
-
-@pytest.mark.parametrize("path", sorted(CHAPTERS.glob("[0-9]*/*.ipynb")), ids=lambda path: path.stem)
-def test_no_cell_makes_its_words_smaller(path: Path) -> None:
-    sizes = [float(size) for size in re.findall(r"(?:font|label|title)_?size=(\d+\.?\d*)", path.read_text())]
-    assert all(size >= RC["font.size"] for size in sizes)
 
 
 def test_sequential_map_falls_evenly_in_lightness_from_white() -> None:
