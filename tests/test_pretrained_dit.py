@@ -12,8 +12,8 @@ from flowlib.layers import sinusoidal_2d
 from flowlib.models import DiT
 from flowlib.paths import VP
 from flowlib.paths.conventions import alpha_bar, linear_betas
-from flowlib.pretrained import download, load_dit, velocity
-from flowlib.pretrained.dit import from_diffusers, from_released, to_diffusers, to_released
+from flowlib.pretrained import download, download_dit, load_dit, velocity
+from flowlib.pretrained.dit import RELEASES, from_diffusers, from_released, to_diffusers, to_released
 from flowlib.sampling import sample
 from flowlib.tensors import per_sample
 
@@ -247,3 +247,25 @@ def test_downloads_are_pinned_and_checked(tmp_path, monkeypatch):
     Metadata.etag = "not a hash"
     with pytest.raises(InputError, match="sha256: expected 64 hexadecimal digits, got 'not a hash'"):
         download("someone/model", "w.bin", revision=commit)
+
+
+def test_the_released_sizes_are_fetched_at_one_commit(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("flowlib.pretrained.dit.download", lambda *a, **named: asked.append((*a, named)) or tmp_path)
+    assert download_dit(512) == tmp_path
+    ((repo, path, named),) = asked
+    assert (repo, path) == ("facebook/DiT-XL-2-512", "transformer/diffusion_pytorch_model.bin")
+    assert named == {"revision": RELEASES[512].revision, "sha256": RELEASES[512].sha256}
+    with pytest.raises(InputError, match="side: expected 256 or 512, got 1024"):
+        download_dit(1024)
+
+
+def test_what_the_hub_holds_has_the_size_that_our_map_writes():
+    """2,999,533,581 bytes, as the hub lists both files: our XL/2 in diffusers' layout, and 423 bytes a tensor."""
+    with torch.device("meta"):
+        state = dict(DiT.of("XL/2").state_dict())
+        for kind in ("weight", "bias"):  # the rows of a variance, which we leave behind
+            state[f"head.{kind}"] = torch.cat([state[f"head.{kind}"]] * 2)
+        theirs = to_diffusers(state, patch=2)
+    rest = 2_999_533_581 - 4 * sum(value.numel() for value in theirs.values())
+    assert 300 < rest / len(theirs) < 500

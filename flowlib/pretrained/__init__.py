@@ -1,7 +1,7 @@
 """Released weights in our modules: maps of their keys, and downloads only when asked."""
 
-from flowlib.pretrained.dit import load_dit, velocity
+from flowlib.pretrained.dit import download_dit, load_dit, velocity
 from flowlib.pretrained.files import download, read_weights
 from flowlib.pretrained.vae import load_vae
 
-__all__ = ["download", "load_dit", "load_vae", "read_weights", "velocity"]
+__all__ = ["download", "download_dit", "load_dit", "load_vae", "read_weights", "velocity"]

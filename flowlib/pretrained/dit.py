@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -23,7 +24,7 @@ from flowlib.models.dit import SIZES
 from flowlib.paths import VP
 from flowlib.paths import Path as ProbabilityPath
 from flowlib.paths.conventions import from_ddpm, linear_betas
-from flowlib.pretrained.files import State, check_keys, read_weights
+from flowlib.pretrained.files import State, check_keys, download, read_weights
 from flowlib.shapes import Field
 
 WHAT = "the keys of a released DiT"
@@ -56,6 +57,40 @@ DIFFUSERS_COPIED = {  # one embedding of time and class, of which each block hol
     "embed_time.2": "norm1.emb.timestep_embedder.linear_2",
     "embed_class.table": "norm1.emb.class_embedder.embedding_table",
 }
+
+
+class Release(NamedTuple):
+    """One commit of a model on the hub, and the hash of its transformer."""
+
+    repo: str
+    revision: str
+    sha256: str
+
+
+RELEASES = {  # side of the pictures: DiT-XL/2 in diffusers' layout, 3.0 GB in float32, under CC BY-NC 4.0
+    256: Release(
+        "facebook/DiT-XL-2-256",
+        "eab87f77abd5aef071a632f08807fbaab0b704d0",
+        "e592d64df5a579691e65d2b245641a00bb070b652e2c5ca775cce20a729ce9d9",
+    ),
+    512: Release(
+        "facebook/DiT-XL-2-512",
+        "101a3d462b22d64c4afdd4d0c8c59a2c0b961b99",
+        "b00d4be3612dd89bda715ffdcd9efe1635605f52d292ddd6f600dd0c8097517a",
+    ),
+}
+
+
+def download_dit(side: int = 256) -> Path:
+    """Fetch the released DiT-XL/2 for ImageNet pictures of ``side`` pixels, and check its hash; for ``load_dit``.
+
+    Raises:
+        InputError: a side that was not released; a file with another hash.
+    """
+    if side not in RELEASES:
+        raise InputError("side", expected=" or ".join(map(str, RELEASES)), got=side)
+    repo, revision, sha256 = RELEASES[side]
+    return download(repo, "transformer/diffusion_pytorch_model.bin", revision=revision, sha256=sha256)
 
 
 def load_dit(path: str | Path, model: DiT | None = None, *, heads: int | None = None) -> DiT:
