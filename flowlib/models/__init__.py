@@ -1,7 +1,7 @@
 """Networks. A velocity network is called as v(x, t, c)."""
 
 from flowlib.models.autoencoder import Autoencoder, Posterior
-from flowlib.models.classifier import Classifier
+from flowlib.models.classifier import Classifier, ResidualClassifier
 from flowlib.models.dit import DiT
 from flowlib.models.mlp import MLP
 from flowlib.models.mmdit import MMDiT
@@ -16,6 +16,7 @@ __all__ = [
     "DiT",
     "MMDiT",
     "Posterior",
+    "ResidualClassifier",
     "Text",
     "TextEncoder",
     "TextToImage",

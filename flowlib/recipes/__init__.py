@@ -7,8 +7,10 @@ from flowlib.recipes.ddpm_digits import ddpm_digits, diffuse_digits
 from flowlib.recipes.dit_cifar10 import dit_cifar10
 from flowlib.recipes.dit_digits import dit_digits
 from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
+from flowlib.recipes.few_digits import few_digits
 from flowlib.recipes.glow_cifar10 import glow_cifar10
 from flowlib.recipes.glow_digits import glow_digits
+from flowlib.recipes.judge_cifar10 import judge_cifar10
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.judge_fashion import judge_fashion
 from flowlib.recipes.ledger import ledger
@@ -44,6 +46,7 @@ RECIPES = {
         dit_imagenet256_xl2,
         glow_cifar10,
         glow_digits,
+        judge_cifar10,
         judge_digits,
         judge_fashion,
         rf2_cifar10,
@@ -66,6 +69,7 @@ RECIPES = {
 } | {f"{family}_{toy}": partial(nf_toy, family=family, toy=toy) for family in FAMILIES for toy in TOYS}
 
 RESULTS: dict[str, Callable] = {
+    "few_digits": few_digits,
     "ledger": ledger,
     "pairings_2d": pairings_2d,
     "paths_digits": paths_digits,
@@ -84,8 +88,10 @@ __all__ = [
     "dit_digits",
     "dit_imagenet256_xl2",
     "draw_digits",
+    "few_digits",
     "glow_cifar10",
     "glow_digits",
+    "judge_cifar10",
     "judge_digits",
     "judge_fashion",
     "judge_samples",

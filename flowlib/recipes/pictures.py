@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
 from flowlib.datasets import Labelled
 from flowlib.estimates import Estimate
-from flowlib.evaluation import bits_per_dim, fidelity, inception, nearest_distance
+from flowlib.evaluation import bits_per_dim, fidelity, nearest_distance
 from flowlib.evaluation.features import Encoder
 from flowlib.flows import MatchedFlow
 from flowlib.objectives import flow_matching
+from flowlib.recipes.judges import with_inception
 from flowlib.sampling import sample
 from flowlib.solvers import HEUN, MIDPOINT, RK4, Tableau
 from flowlib.tensors import randn, to_float, to_uint8
@@ -105,7 +105,7 @@ def judge_pictures(
         metrics[f"nearest of {len(near)} training pictures, {name}, n={few}"] = Estimate.of(
             nearest_distance(pictures[:few], near)
         )
-    for judge, encode in (judges | _inception(device)).items():
+    for judge, encode in with_inception(judges, device).items():
         metrics |= fidelity(encode, f"{judge}, {steps} steps", near, test.x, generated)
     return metrics
 
@@ -119,8 +119,3 @@ def _loss(model: nn.Module, data: Labelled, by_class: bool, generator: torch.Gen
         told = c.to(device) if by_class else None
         parts.append(float(flow_matching(model, x_0, x_1.to(device), told, generator=generator)))
     return Estimate.of(parts)
-
-
-def _inception(device: torch.device) -> dict[str, Encoder]:
-    """Inception where torch-fidelity is installed, else nothing."""
-    return {"Inception": inception(str(device))} if find_spec("torch_fidelity") else {}

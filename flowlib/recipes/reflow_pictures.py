@@ -14,26 +14,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
 from flowlib.datasets import CIFAR10_CLASSES, FASHION_CLASSES, Labelled, between_sets, cifar10, fashion_mnist, of_class
 from flowlib.estimates import Estimate
-from flowlib.evaluation import features, frechet_distance, inception
+from flowlib.evaluation import accuracy, features, frechet_distance
 from flowlib.evaluation.features import Encoder
-from flowlib.models import UNet, ViT
+from flowlib.models import UNet
 from flowlib.objectives import flow_matching
 from flowlib.objectives.distillation import distillation
-from flowlib.recipes.judge_fashion import judge_fashion
+from flowlib.recipes.judges import encoders_of, judges_of, with_inception
 from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures
-from flowlib.recipes.recipe import WEIGHTS, Recipe, Scale
+from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.rf_cifar10 import rf_cifar10
 from flowlib.recipes.rf_fashion import rf_fashion
 from flowlib.recipes.stages import load_teacher, pairs_of
 from flowlib.recipes.transfer_digits import carry
-from flowlib.recipes.vit_cifar10 import vit_cifar10
 from flowlib.rectify import transport_cost
 from flowlib.solvers import EULER
 from flowlib.training import Plan
@@ -88,7 +86,7 @@ def _cifar10(name: str, teacher: Recipe, loss: Callable[..., Tensor], steps: tup
         steps=steps,
         protocol=FULL if full else LAPTOP,
         train=cifar10,
-        judges=_judges_cifar10,
+        judges=partial(encoders_of, "cifar10"),
     )
 
 
@@ -108,7 +106,7 @@ def _fashion(name: str, teacher: Recipe, loss: Callable[..., Tensor], steps: tup
         steps=steps,
         protocol=FULL if full else LAPTOP,
         train=fashion_mnist,
-        judges=_judges_fashion,
+        judges=partial(encoders_of, "fashion"),
     )
 
 
@@ -133,7 +131,8 @@ def _stage(
         return torch.arange(n) % num_classes if num_classes else None
 
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
-        return frechet_by_steps(model, shape, classes(protocol.n), protocol, steps, train("train"), judges())
+        sets = train("train"), train("test")
+        return frechet_by_steps(model, shape, classes(protocol.n), protocol, steps, *sets, judges())
 
     return Recipe(
         name=name,
@@ -158,13 +157,17 @@ def frechet_by_steps(
     protocol: Protocol,
     steps: tuple[int, ...],
     train: Labelled,
+    test: Labelled,
     judges: dict[str, Encoder],
 ) -> dict[str, Estimate]:
-    """Frechet distance to training pictures against the number of Euler steps, by every judge that is at hand."""
-    if find_spec("torch_fidelity"):
-        judges = judges | {"Inception": inception(str(next(model.parameters()).device))}
+    """Frechet distance to training pictures by the number of Euler steps, after its floor, by every judge at hand."""
+    judges = with_inception(judges, next(model.parameters()).device)
     real = {name: features(encode, train.x[: protocol.reference]) for name, encode in judges.items()}
     found: dict[str, Estimate] = {}
+    for name, encode in judges.items():
+        held_out = features(encode, test.x[: protocol.n])
+        key = f"its floor ({name}, held out, n={len(held_out)} against {len(real[name])})"
+        found[key] = frechet_distance(held_out, real[name])
     for n in steps:
         here = replace(protocol, steps=n, method=EULER)
         x = draw_pictures(model, shape, protocol.n, c, torch.Generator().manual_seed(1), here)
@@ -172,20 +175,6 @@ def frechet_by_steps(
             key = f"Frechet distance ({name}, n={protocol.n} against {len(real[name])}), Euler {n}"
             found[key] = frechet_distance(features(encode, x), real[name])
     return found
-
-
-def _judges_cifar10() -> dict[str, Encoder]:
-    if not (WEIGHTS / "vit_cifar10.safetensors").is_file():
-        return {}
-    judge = vit_cifar10("full").load()
-    assert isinstance(judge, ViT)
-    return {"vit_cifar10": lambda x: judge.encode(x)[:, 0]}
-
-
-def _judges_fashion() -> dict[str, Encoder]:
-    if not (WEIGHTS / "judge_fashion.safetensors").is_file():
-        return {}
-    return {"judge_fashion": judge_fashion().load().features}  # type: ignore[dict-item]
 
 
 def _transfer(
@@ -203,11 +192,20 @@ def _transfer(
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
         generator = torch.Generator().manual_seed(1)
         x_0, x_1 = carry(model, of_class(load("test"), k_0).x[:500], generator)
-        other = of_class(load("test"), k_1).x[: len(x_0)]
-        return {
+        real, other = of_class(load("train"), k_1).x, of_class(load("test"), k_1).x[: len(x_0)]
+        metrics = {
             "cost of the flow's pairs": transport_cost(x_0, x_1),
             "cost of random pairs": transport_cost(x_0[: len(other)], other),
         }
+        for judge in judges_of("cifar10" if load is cifar10 else "fashion"):
+            seen, held_out, carried = (features(judge.features, x) for x in (real, other, x_1))
+            n, m, asked = len(carried), len(seen), torch.full((len(carried),), k_1)
+            metrics |= {
+                f"read as {target} by {judge.name}, n={n}": accuracy(judge.model, x_1, asked),
+                f"Frechet distance ({judge.name}, n={n} against {m})": frechet_distance(carried, seen),
+                f"its floor ({judge.name}, held out, n={len(held_out)} against {m})": frechet_distance(held_out, seen),
+            }
+        return metrics
 
     def draw(model: nn.Module, n: int, generator: torch.Generator) -> Tensor:
         return carry(model, of_class(load("test"), k_0).x[:n], generator)[1]

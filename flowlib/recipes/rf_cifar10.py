@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from flowlib.datasets import Labelled, Stream, cifar10, from_noise
 from flowlib.estimates import Estimate
-from flowlib.evaluation.features import Encoder
-from flowlib.models import UNet, ViT
+from flowlib.models import UNet
 from flowlib.objectives import flow_matching
+from flowlib.recipes.judges import encoders_of
 from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures, judge_pictures
-from flowlib.recipes.recipe import WEIGHTS, Recipe, Scale
-from flowlib.recipes.vit_cifar10 import vit_cifar10
+from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
 SHAPE = (3, 32, 32)
@@ -93,10 +92,6 @@ def _batches(batch_size: int, generator: torch.Generator) -> Stream:
 
 
 def _evaluate(model: nn.Module, *, protocol: Protocol) -> dict[str, Estimate]:
-    judges: dict[str, Encoder] = {}
-    if (WEIGHTS / "vit_cifar10.safetensors").is_file():
-        judge = vit_cifar10("full").load()
-        assert isinstance(judge, ViT)
-        judges["vit_cifar10"] = lambda x: judge.encode(x)[:, 0]
     test: Labelled = cifar10("test", exact=True)
+    judges = encoders_of("cifar10")
     return judge_pictures(model, protocol, train=cifar10("train"), test=test, by_class=False, judges=judges)

@@ -10,12 +10,11 @@ from torch import nn
 from flowlib.datasets import fashion_mnist, from_noise
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy
-from flowlib.evaluation.features import Encoder
-from flowlib.models import Classifier, UNet
+from flowlib.models import UNet
 from flowlib.objectives import flow_matching
-from flowlib.recipes.judge_fashion import judge_fashion
+from flowlib.recipes.judges import judges_of
 from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures, judge_pictures
-from flowlib.recipes.recipe import WEIGHTS, Recipe, Scale
+from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
 SHAPE = (1, 28, 28)
@@ -54,15 +53,11 @@ def rf_fashion(scale: Scale = "laptop") -> Recipe:
 
 
 def _evaluate(model: nn.Module, *, protocol: Protocol) -> dict[str, Estimate]:
-    test = fashion_mnist("test")
-    judges: dict[str, Encoder] = {}
+    train, test, judges = fashion_mnist("train"), fashion_mnist("test"), judges_of("fashion")
     metrics: dict[str, Estimate] = {}
-    if (WEIGHTS / "judge_fashion.safetensors").is_file():
-        judge = judge_fashion().load()
-        assert isinstance(judge, Classifier)
+    if judges:
         c = torch.arange(min(protocol.n, len(test.x))) % 10
         x = draw_pictures(model, SHAPE, len(c), c, torch.Generator().manual_seed(2), protocol)
-        metrics[f"recognised by judge_fashion, n={len(c)}"] = accuracy(judge, x, c)
-        judges["judge_fashion"] = judge.features
-    train = fashion_mnist("train")
-    return metrics | judge_pictures(model, protocol, train=train, test=test, by_class=True, judges=judges)
+        metrics = {f"recognised by {judge.name}, n={len(c)}": accuracy(judge.model, x, c) for judge in judges}
+    encoders = {judge.name: judge.features for judge in judges}
+    return metrics | judge_pictures(model, protocol, train=train, test=test, by_class=True, judges=encoders)
