@@ -2,6 +2,7 @@
 
 from flowlib.pretrained.dit import download_dit, load_dit, velocity
 from flowlib.pretrained.files import download, read_weights
+from flowlib.pretrained.sd3 import load_sd3
 from flowlib.pretrained.vae import load_vae
 
-__all__ = ["download", "download_dit", "load_dit", "load_vae", "read_weights", "velocity"]
+__all__ = ["download", "download_dit", "load_dit", "load_sd3", "load_vae", "read_weights", "velocity"]
