@@ -101,11 +101,11 @@ def player(
     if not len(chosen) or not all(0 <= i < len(frames) for i in chosen):
         raise InputError("still", expected=f"indices of the {len(frames)} frames", got=still)
     titles = [f"{label} = {_word(value)}" for value in values]
-    pictures = [_picture(draw, frame, title, panels, size) for frame, title in zip(frames, titles, strict=True)]
-    strip = _strip([pictures[i] for i in chosen], columns=max(1, 4 // panels))
+    pictures = [picture(draw, frame, title, panels, size) for frame, title in zip(frames, titles, strict=True)]
+    film = strip([pictures[i] for i in chosen], columns=max(1, 4 // panels))
     pngs = [small_png(picture) for picture in pictures]
     title = f"{len(frames)} frames, {titles[0]} to {_word(values[-1])}"
-    return Player(pngs, small_png(strip), _widget(pngs, label, interval) if widget else None, title, interval)
+    return Player(pngs, small_png(film), _widget(pngs, label, interval) if widget else None, title, interval)
 
 
 def _word(value: object) -> str:
@@ -118,7 +118,7 @@ def _word(value: object) -> str:
     return f"{number.item():.2f}" if np.issubdtype(number.dtype, np.floating) else str(number.item())
 
 
-def _picture(draw: Callable[..., object], frame: object, title: str, panels: int, size: float) -> Image.Image:
+def picture(draw: Callable[..., object], frame: object, title: str, panels: int, size: float) -> Image.Image:
     """Draw one frame, away from pyplot: a notebook shows every figure that pyplot knows."""
     with mpl.rc_context(RC):
         figure = Figure(figsize=(panels * size, size), layout="constrained")
@@ -129,14 +129,14 @@ def _picture(draw: Callable[..., object], frame: object, title: str, panels: int
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _strip(pictures: list[Image.Image], columns: int) -> Image.Image:
+def strip(pictures: list[Image.Image], columns: int) -> Image.Image:
     """Put pictures of one size into lines of ``columns``."""
     width, height = pictures[0].size
     columns = min(columns, len(pictures))
-    strip = Image.new("RGB", (width * columns, height * -(-len(pictures) // columns)), "white")
+    film = Image.new("RGB", (width * columns, height * -(-len(pictures) // columns)), "white")
     for i, picture in enumerate(pictures):
-        strip.paste(picture, (i % columns * width, i // columns * height))
-    return strip
+        film.paste(picture, (i % columns * width, i // columns * height))
+    return film
 
 
 def _widget(frames: list[bytes], label: str, interval: int) -> Any:

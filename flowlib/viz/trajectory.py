@@ -98,8 +98,13 @@ def _colours(color_by: str | Array, origin: np.ndarray) -> list[str]:
         if not is_color_like(color_by):
             raise InputError("color_by", expected='"speed", "origin", labels or a colour', got=repr(color_by))
         return [color_by]
+    return [PALETTE[label % len(PALETTE)] for label in labels(color_by, origin)]
+
+
+def labels(color_by: str | Array, origin: np.ndarray) -> np.ndarray:
+    """Return a class for each path, (N,): the quadrant of its ``origin`` (N, 2), or the labels that were given."""
     if isinstance(color_by, str):
-        labels = 2 * (origin[:, 1] < 0) + (origin[:, 0] < 0)
-    else:
-        labels = as_array("color_by", color_by, str(len(origin)))
-    return [PALETTE[int(label) % len(PALETTE)] for label in labels]
+        if color_by != "origin":
+            raise InputError("color_by", expected='"origin" or labels', got=repr(color_by))
+        return 2 * (origin[:, 1] < 0) + (origin[:, 0] < 0)
+    return as_array("color_by", color_by, str(len(origin))).astype(int)

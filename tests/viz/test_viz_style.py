@@ -61,6 +61,15 @@ def test_no_two_colours_look_alike_to_any_eyes(eyes: str) -> None:
 
 
 @pytest.mark.parametrize("eyes", EYES)
+def test_the_particles_of_a_dark_explorer_are_told_apart_and_seen(eyes: str) -> None:
+    from flowlib.viz.widgets.theme import DARK
+
+    colors = [cielab(color, eyes) for color in DARK["particles"]]
+    assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(colors, 2)) > 12
+    assert min(np.linalg.norm(color - cielab(DARK["background"], eyes)) for color in colors) > 40
+
+
+@pytest.mark.parametrize("eyes", EYES)
 def test_every_colour_is_seen_on_a_white_page_and_all_but_black_on_a_dark_one(eyes: str) -> None:
     for color in COLOURS:
         pages = ["white"] if color == viz.EXACT else ["white", *DARK_PAGES]
