@@ -1,4 +1,4 @@
-"""The command line: ``flowlib train | sample | evaluate | results | data | chapters``.
+"""The command line: ``flowlib show | train | sample | evaluate | results | data | chapters``.
 
 A command is a dataclass: its fields are the options, its docstring is the help, its method ``run`` does the work.
 """
@@ -16,11 +16,13 @@ from tyro.conf import DisallowNone, FlagCreatePairsOff, OmitArgPrefixes, OmitSub
 from flowlib.cli.book import Chapters
 from flowlib.cli.runs import Evaluate, Sample, Train
 from flowlib.cli.sets import Data, Results
+from flowlib.cli.show import Show
 from flowlib.errors import InputError
 from flowlib.training import NonFiniteLoss, Stopped
 
 Command = (
-    Annotated[Train, subcommand("train")]
+    Annotated[Show, subcommand("show")]
+    | Annotated[Train, subcommand("train")]
     | Annotated[Sample, subcommand("sample")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Results, subcommand("results")]
