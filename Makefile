@@ -1,4 +1,4 @@
-# Two commands are enough: `make read` opens the book, `make test` checks it. See README.md.
+# `make show` is the first look, `make read` opens the book, `make test` checks it. See README.md.
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
@@ -7,7 +7,7 @@ EXTRAS := dev,book
 # uv does not read pip's find-links by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: setup read test notebooks exercises readme grade lint bench clean
+.PHONY: setup show read test notebooks exercises readme grade lint bench clean
 .DEFAULT_GOAL := help
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,6 +22,9 @@ setup: $(VENV)/.done          ## create .venv and install the exact versions
 $(VENV)/.done: pyproject.toml constraints.txt
 	@$(call INSTALL,$(VENV),$(EXTRAS))
 	@touch $@
+
+show: setup                   ## train a small flow, and watch it move
+	$(BIN)/flowlib show
 
 read: setup                   ## open the book in JupyterLab, on this machine only, with a token
 	$(BIN)/jupyter lab --ServerApp.root_dir=chapters --ServerApp.ip=127.0.0.1 $(LAB)
