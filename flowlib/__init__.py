@@ -3,6 +3,7 @@
 The map, from the ground up; imports only go down::
 
     errors shapes tensors estimates derivatives    letters, time broadcasting, divergences
+    atomic                                         files that are never half there
     densities   datasets   bijections              known distributions, data, invertible maps
     solvers   layers                               ODE solvers, leaves of networks
     paths                                          x_t = alpha_t x_1 + sigma_t x_0 and all that follows from it

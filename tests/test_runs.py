@@ -235,7 +235,7 @@ def test_a_full_disk_loses_no_checkpoint(at, tmp_path, monkeypatch):
     plan = replace(PLAN, steps=8)
     for _ in kept(small_run(plan), tmp_path / "whole", every=2):
         pass
-    write, calls = snapshot._write_bytes, itertools.count(-12)  # two whole checkpoints of six files come first
+    write, calls = snapshot.write_at_once, itertools.count(-12)  # two whole checkpoints of six files come first
 
     def full(path, content):
         if next(calls) >= at:
@@ -243,7 +243,7 @@ def test_a_full_disk_loses_no_checkpoint(at, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
-    monkeypatch.setattr(snapshot, "_write_bytes", full)
+    monkeypatch.setattr(snapshot, "write_at_once", full)
     folder = tmp_path / "full"
     run = kept(small_run(plan), folder, every=2)
     with pytest.raises(InputError, match=r"path: expected room for a checkpoint of 0.0 MB, got .*No space left"):

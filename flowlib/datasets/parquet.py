@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from flowlib.atomic import write_at_once
 from flowlib.datasets.sources import Source, decoded_folders
 from flowlib.errors import InputError
 
@@ -169,23 +168,14 @@ def _read_decoded(path: Path, key: str) -> Decoded | None:
 
 def _keep(decoded: Decoded, name: str, key: str) -> None:
     """Write a decoded copy where it can be written; where it cannot, say so and go on without."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = decoded._asdict()
     facts = {"key": key, "sha256": _sha256(tensors)}
     reasons = []
     for folder in decoded_folders():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".part")
-            os.close(handle)
-            try:
-                save_file(tensors, temporary, facts)
-                Path(temporary).chmod(0o644)  # mkstemp makes private files
-                Path(temporary).replace(folder / name)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            write_at_once(folder / name, save(tensors, facts))
             return
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror}")

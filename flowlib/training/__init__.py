@@ -1,6 +1,7 @@
 """Training: the one loop, averaged weights, checkpoints, runs that survive."""
 
-from flowlib.training.checkpoint import check_writable, load_checkpoint, save_checkpoint
+from flowlib.atomic import check_writable
+from flowlib.training.checkpoint import load_checkpoint, save_checkpoint
 from flowlib.training.distributed import Parallel, processes
 from flowlib.training.ema import EMA
 from flowlib.training.journal import Journal, read_log

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from flowlib.atomic import check_writable, write_at_once
 from flowlib.errors import InputError
 
 METADATA = "flowlib"  # where the facts stand in the file
@@ -31,24 +30,8 @@ def save_checkpoint(path: str | Path, model: nn.Module, metadata: dict[str, str]
     # One entry, because safetensors writes several in random order: the same weights must give the same bytes.
     facts = {METADATA: json.dumps(metadata or {}, sort_keys=True)}
     content = save({k: v.contiguous() for k, v in model.state_dict().items()}, facts)
-    handle, temporary = _open_temporary(path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes private files
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def check_writable(folder: str | Path) -> None:
-    """Make ``folder`` and raise ``InputError`` unless files can be written there: ask before a long run, not after."""
-    handle, temporary = _open_temporary(Path(folder))
-    os.close(handle)
-    Path(temporary).unlink()
+    check_writable(path.parent)
+    write_at_once(path, content)
 
 
 def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
@@ -73,16 +56,6 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
     check_fit(path, state, model.state_dict())
     model.load_state_dict(state)
     return json.loads(facts.get(METADATA, "{}"))
-
-
-def _open_temporary(folder: Path) -> tuple[int, str]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.mkstemp(dir=folder, suffix=".part")
-    except OSError as error:
-        raise InputError(
-            "path", expected="a folder that can be written to", got=f"{folder} ({error.strerror})"
-        ) from error
 
 
 def check_fit(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

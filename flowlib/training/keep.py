@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flowlib.atomic import check_writable
 from flowlib.errors import InputError
-from flowlib.training.checkpoint import check_writable
 from flowlib.training.distributed import anywhere, everyone, rank
 from flowlib.training.loop import NonFiniteLoss, Step
 from flowlib.training.run import Run

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +17,9 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import Tensor
 
+from flowlib.atomic import check_writable, force_names, write_at_once
 from flowlib.errors import InputError
-from flowlib.training.checkpoint import check_fit, check_writable
+from flowlib.training.checkpoint import check_fit
 from flowlib.training.distributed import everyone, rank
 from flowlib.training.loop import Plan
 from flowlib.training.run import Run
@@ -115,33 +115,17 @@ def _write(path: Path, groups: dict[str, dict[str, Tensor]], facts: dict[str, An
         for name, group in groups.items():
             content = save(group)
             hashes[f"{name}.safetensors"] = hashlib.sha256(content).hexdigest()
-            _write_bytes(temporary / f"{name}.safetensors", content)
+            write_at_once(temporary / f"{name}.safetensors", content)
         facts = {"format": FORMAT, "files": hashes} | facts
-        _write_bytes(temporary / STATE, json.dumps(facts | {"sha256": _hash(facts)}, indent=1).encode())
-        _sync(temporary)
+        write_at_once(temporary / STATE, json.dumps(facts | {"sha256": _hash(facts)}, indent=1).encode())
+        force_names(temporary)
         if path.exists():  # a run that was started again from before this step
             path.rename(path.with_name(f".{path.name}.old"))
         temporary.rename(path)
-        _sync(path.parent)
+        force_names(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Force names to the disk, as fsync of a file does for its content."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _tidy(folder: Path) -> None:
