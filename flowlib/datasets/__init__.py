@@ -16,6 +16,7 @@ from flowlib.datasets.emoji import Emoji, emoji
 from flowlib.datasets.fashion_mnist import FASHION_CLASSES, fashion_mnist
 from flowlib.datasets.fetch import fetch, verify
 from flowlib.datasets.labelled import Labelled, between, epochs, flipped, from_noise
+from flowlib.datasets.latents import LatentShards, open_latents, write_latents
 from flowlib.datasets.sources import Source, catalogue
 from flowlib.datasets.stream import Stream
 from flowlib.datasets.transfer import between_sets, of_class
@@ -28,6 +29,7 @@ __all__ = [
     "CaptionedShapes",
     "Emoji",
     "Labelled",
+    "LatentShards",
     "Scene",
     "Shape",
     "Source",
@@ -47,8 +49,10 @@ __all__ = [
     "from_noise",
     "grey_levels",
     "of_class",
+    "open_latents",
     "tokenize",
     "told_shapes",
     "verify",
     "vocabulary",
+    "write_latents",
 ]

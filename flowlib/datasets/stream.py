@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import torch
@@ -54,10 +55,10 @@ class Stream(Iterator[tuple[Tensor, ...]]):
         return self.make(self._order[self._place - 1])
 
     def map(self, change: Make) -> Stream:
-        """Return the stream of ``change(*batch)``, where ``change`` may draw from the generator too."""
-        make = self.make
-        made = lambda *index: change(*make(*index))  # noqa: E731  bound here, not when it is called
-        return Stream(made, self.generator, size=self.size, batch_size=self.batch_size)
+        """Return this stream, from where it stands, with ``change(*batch)``, which may draw from the generator too."""
+        changed, make = copy(self), self.make  # a copy, whose permutations may be of another kind than ours
+        changed.make = lambda *index: change(*make(*index))
+        return changed
 
     def state_dict(self) -> dict[str, Any]:
         """Return the exact position: tensors of bytes and a number, to be kept with the weights."""

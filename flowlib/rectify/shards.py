@@ -1,90 +1,20 @@
-"""Pairs on disk: shards that a killed run continues, and that are checked before anything is learned from them.
-
-A folder holds ``index.json`` and ``pairs-00000.safetensors``, and so on. The index states the facts of the generation
-(which weights, which solver, which seed), how many shards are wanted, and of each finished one its size and hash.
-"""
+"""Pairs on disk, as shards that a killed run continues (``flowlib.datasets.shards``)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
-from tqdm import tqdm
 
-from flowlib.datasets.stream import Stream
-from flowlib.errors import InputError
+from flowlib.datasets import shards
+from flowlib.datasets.shards import Kind, Shards
 from flowlib.rectify.pairs import Pairs
 
-INDEX = "index.json"
-AGAIN = "run the generation again: it keeps the shards that are whole and makes the others"
-
-
-@dataclass(frozen=True)
-class PairShards:
-    """A finished folder of pairs.
-
-    Attributes:
-        folder: where it is.
-        facts: how the pairs were made.
-        shards: of each file its name, number of pairs, number of bytes and SHA-256.
-    """
-
-    folder: Path
-    facts: dict[str, Any]
-    shards: tuple[dict[str, Any], ...]
-
-    def load(self, k: int) -> Pairs:
-        """Read shard k, as float32 whatever it was stored as.
-
-        Raises:
-            InputError: the file is missing, truncated, or not the one that was written; the message names it.
-        """
-        state = load(_content(self.folder / self.shards[k]["file"], self.shards[k]))
-        return Pairs(state["x_0"].float(), state["x_1"].float(), state.get("c"))
-
-    def batches(self, batch_size: int, generator: torch.Generator) -> Stream:
-        """Yield batches (x_0, x_1) or (x_0, x_1, c) for ever: shards in random order, pairs shuffled within each.
-
-        Pairs are independent draws, so shuffling within a shard loses nothing, and one shard is in memory at a time.
-        What is left of a shard after whole batches is dropped, as at the end of every pass.
-        """
-        return _ShardStream(self, batch_size, generator)
-
-
-class _ShardStream(Stream):
-    """A stream whose permutations keep to one shard after the other."""
-
-    def __init__(self, shards: PairShards, batch_size: int, generator: torch.Generator) -> None:
-        self.sizes = [shard["pairs"] for shard in shards.shards]
-        if not 1 <= batch_size <= min(self.sizes):
-            expected = f"1 to {min(self.sizes)}, the size of the smallest shard"
-            raise InputError("batch_size", expected=expected, got=batch_size)
-        ends = torch.tensor(self.sizes).cumsum(0)
-        self.starts = ends - torch.tensor(self.sizes)
-        loaded: dict[int, Pairs] = {}
-
-        def rows(index: Tensor) -> tuple[Tensor, ...]:
-            k = int(torch.searchsorted(ends, index[0], right=True))
-            if k not in loaded:
-                loaded.clear()  # before the next is read: two would not fit where one barely does
-                loaded[k] = shards.load(k)
-            return tuple(u[index - self.starts[k]] for u in loaded[k] if u is not None)
-
-        super().__init__(rows, generator, size=int(ends[-1]), batch_size=batch_size)
-
-    def _permute(self) -> None:
-        batches: list[Tensor] = []
-        for k in torch.randperm(len(self.sizes), generator=self.generator).tolist():
-            order = self.starts[k] + torch.randperm(self.sizes[k], generator=self.generator)
-            batches += order[: len(order) // self.batch_size * self.batch_size].split(self.batch_size)
-        self._order = tuple(batches)
+PairShards: TypeAlias = Shards[Pairs]
+PAIRS = Kind("pairs", lambda state: Pairs(state["x_0"].float(), state["x_1"].float(), state.get("c")))
 
 
 def write_shards(
@@ -95,140 +25,31 @@ def write_shards(
     facts: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> PairShards:
-    """Write ``make(0) .. make(count - 1)`` to ``folder``, one shard each, except those that are there already.
-
-    A shard is written whole or not at all, and then enters the index: a run can be killed at any moment, and the same
-    call continues it. Shard k must depend on k and the facts alone, so that a continued run makes the same pairs; seed
-    a generator with both.
+    """Write the pairs ``make(0) .. make(count - 1)`` to ``folder``, except those that are there already.
 
     Args:
         folder: made when missing.
-        make: from the number of a shard to its pairs.
+        make: from the number of a shard to its pairs, which depend on it and the facts alone.
         count: shards wanted; a later call may ask for more.
         facts: what the pairs depend on, as JSON: weights, solver, seed, size of a shard.
-        dtype: of x_0 and x_1 on disk; float16 halves the space and rounds data in [-1, 1] to 5e-4.
+        dtype: of x_0 and x_1 on disk; float16 halves the space and rounds data in [-1, 1] to 5e-4. They are read as
+            float32.
 
     Raises:
         InputError: the folder holds pairs made with other facts, or files that are not of this set.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [f"pairs-{k:05d}.safetensors" for k in range(count)]
-    made_with: dict[str, Any] = json.loads(json.dumps(dict(facts) | {"dtype": str(dtype)}))
-    index: dict[str, Any] = {"facts": made_with, "count": count, "shards": []}
-    if (folder / INDEX).is_file():
-        index = _read_index(folder)
-        _check_facts(folder, index["facts"], made_with)
-        # A damaged shard is made again: only its own entry is lost.
-        index |= {"count": count, "shards": [s for s in index["shards"] if _is_whole(folder, s)]}
-    done = {shard["file"] for shard in index["shards"]}
-    _check_foreign(folder, done.union(names))  # a kill may have left a shard that the index does not list yet
-    _write_index(folder, index)
-    with tqdm(total=count, initial=len(done), unit="shard") as bar:
-        for k, name in enumerate(names):
-            if name in done:
-                continue
-            pairs = make(k)
-            content = _bytes(pairs, dtype)
-            _write(folder / name, content)
-            size = {"pairs": len(pairs.x_0), "bytes": len(content)}
-            index["shards"].append({"file": name, **size, "sha256": hashlib.sha256(content).hexdigest()})
-            index["shards"].sort(key=lambda shard: shard["file"])
-            _write_index(folder, index)
-            bar.update()
-    return open_shards(folder)
+
+    def tensors(k: int) -> dict[str, Tensor]:
+        x_0, x_1, c = make(k)
+        return {"x_0": x_0.to(dtype), "x_1": x_1.to(dtype)} | ({} if c is None else {"c": c})
+
+    return shards.write_shards(folder, tensors, PAIRS, count=count, facts=dict(facts) | {"dtype": str(dtype)})
 
 
 def open_shards(folder: str | Path) -> PairShards:
-    """Open a folder of pairs: every shard of the index is there at its full size, and no other one is.
-
-    Hashes are compared when a shard is loaded, which reads it anyway.
+    """Open a finished folder of pairs; hashes are compared when a shard is loaded.
 
     Raises:
         InputError: no index, an unfinished set, a missing, truncated or foreign shard; the message names the file.
     """
-    folder = Path(folder)
-    index = _read_index(folder)
-    shards = index["shards"]
-    _check_foreign(folder, {shard["file"] for shard in shards})
-    for shard in shards:
-        _check_size(folder / shard["file"], shard)
-    if len(shards) < index["count"]:
-        got = f"{len(shards)} in {folder}"
-        raise InputError("folder", expected=f"{index['count']} shards", got=got, cure=AGAIN)
-    return PairShards(folder, index["facts"], tuple(shards))
-
-
-def _read_index(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX
-    if not path.is_file():
-        raise InputError("folder", expected="a folder of pairs", got=f"no {path}", cure="generate the pairs first")
-    try:
-        index = json.loads(path.read_text())
-        _ = index["facts"], index["count"], [(s["file"], s["pairs"], s["bytes"], s["sha256"]) for s in index["shards"]]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        got = f"{path} ({type(error).__name__})"
-        raise InputError("folder", expected="an index of pairs", got=got, cure="delete the folder") from error
-    return index
-
-
-def _write_index(folder: Path, index: dict[str, Any]) -> None:
-    _write(folder / INDEX, json.dumps(index, indent=1).encode())
-
-
-def _check_facts(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    odd = [f"{k} = {old.get(k)!r} there, {new.get(k)!r} now" for k in sorted(old.keys() | new.keys())
-           if old.get(k) != new.get(k)]  # fmt: skip
-    if odd:
-        raise InputError(
-            "folder",
-            expected="an empty folder, or one with pairs of this generation",
-            got=f"{folder / INDEX}: {'; '.join(odd)}",
-            cure="choose another folder",
-        )
-
-
-def _check_foreign(folder: Path, known: set[str]) -> None:
-    for path in sorted(folder.glob("*.safetensors")):
-        if path.name not in known:
-            got, cure = f"a foreign file, {path}", "move it away"
-            raise InputError("folder", expected="shards of one generation", got=got, cure=cure)
-
-
-def _check_size(path: Path, shard: dict[str, Any]) -> None:
-    if not path.is_file():
-        raise InputError("folder", expected="every shard of the index", got=f"{path} is missing", cure=AGAIN)
-    if path.stat().st_size != shard["bytes"]:
-        got = f"{path} has {path.stat().st_size} of {shard['bytes']} bytes"
-        raise InputError("folder", expected="whole shards", got=got, cure=AGAIN)
-
-
-def _content(path: Path, shard: dict[str, Any]) -> bytes:
-    _check_size(path, shard)
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != shard["sha256"]:
-        got = f"{path} with another content"
-        raise InputError("folder", expected="the shard that was written", got=got, cure=AGAIN)
-    return content
-
-
-def _is_whole(folder: Path, shard: dict[str, Any]) -> bool:
-    try:
-        _content(folder / shard["file"], shard)
-    except InputError:
-        return False
-    return True
-
-
-def _bytes(pairs: Pairs, dtype: torch.dtype) -> bytes:
-    state = {"x_0": pairs.x_0.to("cpu", dtype).contiguous(), "x_1": pairs.x_1.to("cpu", dtype).contiguous()}
-    if pairs.c is not None:
-        state["c"] = pairs.c.cpu().contiguous()
-    return save(state)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file at once: a reader sees the old one or the whole new one."""
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(path)
+    return shards.open_shards(folder, PAIRS)
