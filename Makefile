@@ -7,7 +7,7 @@ EXTRAS := dev,book
 # uv does not read pip's find-links by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: setup show read test notebooks exercises readme grade lint bench clean
+.PHONY: setup show read book vendor test notebooks exercises readme grade lint bench clean
 .DEFAULT_GOAL := help
 help:
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -28,6 +28,24 @@ show: setup                   ## train a small flow, and watch it move
 
 read: setup                   ## open the book in JupyterLab, on this machine only, with a token
 	$(BIN)/jupyter lab --ServerApp.root_dir=chapters --ServerApp.ip=127.0.0.1 $(LAB)
+
+# scripts that pages need, from npm: equations, widgets. They are kept, since a book is built more often than fetched
+NPM = mathjax@3.2.2 requirejs@2.3.8 @jupyter-widgets/html-manager@1.0.15
+VENDOR = _build/vendor
+vendor: $(VENDOR)/.done       ## fetch the scripts of the site, once (needs npm and a network)
+$(VENDOR)/.done: $(VENV)/.done
+	@command -v npm >/dev/null || { echo "no npm here: the site needs it once, for MathJax and the widgets"; exit 2; }
+	@mkdir -p $(VENDOR) _build/npm
+	@npm install --silent --no-save --no-audit --no-fund --prefix _build/npm $(NPM)
+	@cp _build/npm/node_modules/mathjax/es5/tex-svg.js $(VENDOR)/mathjax.js
+	@cp _build/npm/node_modules/requirejs/require.js $(VENDOR)/
+	@cp _build/npm/node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js $(VENDOR)/
+	@cp _build/npm/node_modules/@jupyter-widgets/html-manager/dist/*.woff* $(VENDOR)/
+	@cp $(VENV)/share/jupyter/nbextensions/anywidget/index.js $(VENDOR)/anywidget.js
+	@touch $@
+
+book: setup vendor            ## build the site in _build/html from the stored outputs: no kernel, no network when read
+	OMP_NUM_THREADS=1 $(BIN)/python site/build.py
 
 test: setup lint              ## check everything: style, types, unit tests, every notebook
 	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
@@ -50,12 +68,17 @@ grade: setup                  ## grade SUBMISSIONS=folder of CHAPTER=04
 	@test -n "$(SUBMISSIONS)" || { echo "usage: make grade SUBMISSIONS=folder [CHAPTER=04]"; exit 2; }
 	$(BIN)/flowlib chapters grade "$(SUBMISSIONS)" --chapter $(CHAPTER)
 
+# torchcfm and torchdyn ask for torchvision, whose presence breaks diffusers; they run without it
+PEERS := $(EXTRAS),bench
+NODEPS = torchcfm torchdyn torchcde torchsde trampoline
 $(VENV)-bench/.done: pyproject.toml constraints.txt
-	@$(call INSTALL,$(VENV)-bench,bench)
+	@$(call INSTALL,$(VENV)-bench,$(PEERS))
+	@if command -v uv >/dev/null 2>&1; \
+	then uv pip install -q --python $(VENV)-bench/bin/python --no-deps -c constraints.txt $(NODEPS); \
+	else $(VENV)-bench/bin/python -m pip install -q --no-deps -c constraints.txt $(NODEPS); fi
 	@touch $@
-bench: $(VENV)-bench/.done    ## measure speed, as ratios in one run (the peers get .venv-bench)
-	@for file in tests/benchmarks/bench_*.py; do \
-	  echo "== $$file"; OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(VENV)-bench/bin/python $$file || exit 1; done
+bench: $(VENV)-bench/.done    ## measure speed against the peers, as ratios in one run; SUITES="flows sampling" for some
+	OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(VENV)-bench/bin/python tests/benchmarks $(SUITES)
 
 clean:                        ## remove what make has made
 	rm -rf $(VENV) $(VENV)-bench .pytest_cache .mypy_cache .ruff_cache

@@ -64,9 +64,9 @@ def test_clock_and_ceiling(monkeypatch):
 
 
 def test_the_benchmark_of_a_card_runs_small_on_a_cpu(capsys):
-    """``python -m tests.benchmarks.throughput``, two steps of it."""
+    """``python tests/benchmarks/throughput.py``, two steps of it."""
     names = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "throughput.py"))
     found = names["main"](names["Options"](device="cpu", batch_size=2, steps=1))
-    assert set(found) == {"unet", "dit"}
+    assert set(found) == {"unet", "dit_s", "dit_b", "dit_xl", "mmdit", "flux"}
     assert all(row["rate"] > 0 and 0 < row["share"] < 2 for row in found.values())
     assert "a smoke test and no measurement" in capsys.readouterr().out

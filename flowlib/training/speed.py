@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def forward_flops(f: Callable[..., Any], *inputs: Tensor) -> int:
+def forward_flops(f: Callable[..., Any], *inputs: Any) -> int:
     """Count the floating-point operations of ``f(*inputs)`` in matrix products, convolutions and attention.
 
     A multiply-add is two operations: a linear layer from m to n features costs ``2 m n`` a token. Papers often print
