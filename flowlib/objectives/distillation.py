@@ -1,14 +1,15 @@
-"""Distillation: regress on the whole jump of a flow, at the few times that the student will be asked."""
+"""Distillation: regress on what a teacher says; on the whole jump of its flow, or on its guided velocity."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from flowlib.errors import InputError
+from flowlib.objectives.timesteps import Timesteps, Uniform
 from flowlib.paths import OT
 from flowlib.shapes import Batch, Field, Scalar
 from flowlib.tensors import per_sample
@@ -20,7 +21,7 @@ def distillation(
     v: Field,
     x_0: Batch,
     x_1: Batch,
-    c: Tensor | None = None,
+    c: Any = None,
     *,
     steps: int = 1,
     distance: Distance | None = None,
@@ -58,6 +59,55 @@ def distillation(
     if reverse:
         return distance(x_t - per_sample(t, x_t) * velocity, x_0)
     return distance(x_t + per_sample(1 - t, x_t) * velocity, x_1)
+
+
+def guidance_distillation(
+    v: Callable[..., Tensor],
+    x_0: Batch,
+    x_1: Batch,
+    c: Tensor,
+    *,
+    teacher: Field,
+    null: Tensor,
+    weights: tuple[float, float] = (1.0, 5.0),
+    timesteps: Timesteps = Uniform(),  # noqa: B008  frozen
+    generator: torch.Generator | None = None,
+) -> Scalar:
+    """Loss of a student that is told the strength of guidance, ``E |v(x_t, t, c, w) - v_w(x_t, t, c)|^2 / n``.
+
+    The target is the teacher's guided velocity, ``v_w = v_u + w (v_c - v_u)`` with ``v_u`` its answer to the null
+    condition: a function of what the student sees, so that the smallest loss is zero. Two evaluations become one. The
+    points x_t are those of the data's path; where strong guidance leads, fewer of them lie.
+
+    Args:
+        v: the student v(x, t, c, w=w), w of shape (B,).
+        x_0: noise, (B, *event).
+        x_1: data, (B, *event).
+        c: condition, one a sample.
+        teacher: field teacher(x, t, c), trained with conditions dropped at random.
+        null: the condition that says nothing, of the shape of c.
+        weights: w is drawn evenly between these two; 1 is no guidance.
+        timesteps: where t is drawn from.
+        generator: randomness of t and w.
+
+    Raises:
+        InputError: weights out of order, a null condition of another shape.
+
+    Source: Meng et al. 2023, section 3.1, equation 1, with w counted from 1. Chapter 14.
+    """
+    low, high = weights
+    if not low <= high:
+        raise InputError("weights", expected="two numbers, the smaller one first", got=weights)
+    if null.shape != c.shape:
+        raise InputError("null", expected=f"the shape of c, {tuple(c.shape)}", got=f"shape {tuple(null.shape)}")
+    t = timesteps.sample(len(x_1), generator).to(x_1)
+    device = generator.device if generator is not None else x_1.device
+    w = low + (high - low) * torch.rand(len(x_1), generator=generator, device=device).to(x_1)
+    x_t, _ = OT().sample(x_0, x_1, t)
+    with torch.no_grad():
+        v_c, v_u = teacher(x_t, t, c), teacher(x_t, t, null)
+        target = v_u + per_sample(w, x_t) * (v_c - v_u)
+    return (v(x_t, t, c, w=w) - target).square().mean()
 
 
 def perceptual(features: Callable[[Tensor], Tensor], weight: float = 1.0) -> Distance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ def flow_matching(
     net: Field,
     x_0: Batch,
     x_1: Batch,
-    c: Tensor | None = None,
+    c: Any = None,
     *,
     path: Path = OT(),  # noqa: B008  frozen
     timesteps: Timesteps = Uniform(),  # noqa: B008  frozen
@@ -62,7 +63,7 @@ def loss_at(
     x_0: Batch,
     x_1: Batch,
     times: Times,
-    c: Tensor | None = None,
+    c: Any = None,
     *,
     path: Path = OT(),  # noqa: B008  frozen
     predict: Quantity = "velocity",
@@ -91,7 +92,7 @@ def _squared_error(
     net: Field,
     x_0: Tensor,
     x_1: Tensor,
-    c: Tensor | None,
+    c: Any,
     t: Tensor,
     path: Path,
     predict: Quantity,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from flowlib.tensors import randn
 def ddim(
     net: Field,
     x_0: Batch,
-    c: Tensor | None = None,
+    c: Any = None,
     *,
     path: Path = VP(),  # noqa: B008  frozen
     have: Quantity = "noise",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from flowlib.errors import InputError
 from flowlib.paths import VP, Path
@@ -17,7 +17,7 @@ from flowlib.tensors import per_sample, randn
 def sample_sde(
     v: Field,
     x_0: Batch,
-    c: Tensor | None = None,
+    c: Any = None,
     *,
     path: Path = VP(),  # noqa: B008  frozen
     w: Callable[[PerSample], PerSample] | None = None,
