@@ -12,6 +12,7 @@ from flowlib.recipes import dit_cifar10, dit_digits, dit_imagenet256_xl2, vit_ci
 from flowlib.recipes.dit_digits import draw_guided, variety
 from flowlib.recipes.dit_imagenet256_xl2 import latents
 from flowlib.recipes.vit_cifar10 import mixed, shifted
+from flowlib.recipes.vit_digits import bent
 
 
 def test_shifted_pictures_are_rolled_ones_with_a_black_border(generator):
@@ -23,6 +24,38 @@ def test_shifted_pictures_are_rolled_ones_with_a_black_border(generator):
         assert len(found) == 1
         moves.update(found)
     assert len(moves) > 15  # of 25, in 40 draws
+
+
+def test_bent_pictures_are_turned_stretched_and_moved_by_no_more_than_is_said(generator):
+    """The centre of a blob says where it went, its second moments how it was turned and stretched."""
+    side = 41
+    grid = (torch.arange(side) - side // 2) / (side / 2)
+    down, across = torch.meshgrid(grid, grid, indexing="ij")
+    ink = (-(across**2) / 0.08 - down**2 / 0.02).exp()  # a lying ellipse
+    x = (2 * ink - 1).expand(300, 1, side, side)
+    assert torch.allclose(bent(x, generator, turn=0, stretch=0, move=0), x, atol=1e-5)
+
+    def moments(y):
+        weight = (y[:, 0] + 1) / (y[:, 0] + 1).sum((1, 2), keepdim=True)
+        at = [(weight * places).sum((1, 2)) for places in (across, down)]
+        (a, b), off = ((weight * p**2).sum((1, 2)) for p in (across, down)), (weight * across * down).sum((1, 2))
+        return at, a, b, off
+
+    (right, under), *_ = moments(bent(x, generator, turn=0, stretch=0, move=0.125))
+    for moved in (right, under):
+        assert 0.12 < float(moved.max()) < 0.1255
+        assert -0.1255 < float(moved.min()) < -0.12
+    assert abs(float((right * under).mean())) < 0.002  # each axis for itself
+    (right, under), a, b, off = moments(bent(x, generator, turn=0.15, stretch=0, move=0))
+    angle = 0.5 * torch.atan2(2 * off, a - b)
+    assert 0.14 < float(angle.max()) < 0.152
+    assert -0.152 < float(angle.min()) < -0.14
+    assert float(torch.stack([right, under]).abs().max()) < 1e-3
+    _, a, b, _ = moments(bent(x, generator, turn=0, stretch=0.1, move=0))
+    for variance, at_rest in ((a, 0.04), (b, 0.01)):
+        scale = (variance / at_rest).sqrt()  # 1 / (1 + u / 10), and interpolation widens by a percent or two
+        assert 0.9 < float(scale.min()) < 0.94
+        assert 1.09 < float(scale.max()) < 1.15
 
 
 def test_mixed_pictures_carry_the_classes_of_their_pixels(generator):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
-from flowlib.datasets import digits, epochs
+from flowlib.datasets import Stream, digits, epochs
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy
 from flowlib.models import ViT
@@ -15,11 +16,13 @@ from flowlib.training import Plan
 
 
 def vit_digits(scale: Scale = "laptop") -> Recipe:
-    """Train a ViT of 0.2 M parameters on the 1437 training digits, a quarter of a minute on one core.
+    """Train a ViT of 0.2 M parameters on the 1437 training digits, each time turned, stretched and moved a little.
 
-    The same run serves both scales: after 450 steps it knows its 1437 pictures by heart. Of the 360 held-out digits it
-    reads 97.4 percent on average, 96.7 to 98.6 over four runs of 400 to 500 steps.
+    Half a minute on one core; the same run serves both scales.
     """
+
+    def batches(batch_size: int, generator: torch.Generator) -> Stream:
+        return epochs(digits("train"), batch_size, generator).map(lambda x, c: (bent(x, generator), c))
 
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
         return {"accuracy on held-out digits": accuracy(model, *digits("test"))}
@@ -27,10 +30,10 @@ def vit_digits(scale: Scale = "laptop") -> Recipe:
     return Recipe(
         name="vit_digits",
         model=partial(ViT, 1, 10, size=8, patch=2, width=64, depth=4, heads=4),
-        batches=lambda batch_size, generator: epochs(digits("train"), batch_size, generator),
+        batches=batches,
         loss=cross_entropy,
         plan=Plan(
-            steps=450,
+            steps=700,
             batch_size=64,
             lr=3e-3,
             warmup=50,
@@ -41,10 +44,33 @@ def vit_digits(scale: Scale = "laptop") -> Recipe:
         ),
         evaluate=evaluate,
         draw=None,
-        data="scikit-learn's handwritten digits, 1437 of 1797",
+        data="scikit-learn's handwritten digits, 1437 of 1797, turned, stretched and moved at random",
     )
 
 
 def cross_entropy(model: nn.Module, x: Tensor, c: Tensor) -> Tensor:
     """Cross-entropy with a tenth of the weight spread over all classes; c holds labels, or a weight for each class."""
     return nn.functional.cross_entropy(model(x), c, label_smoothing=0.1)
+
+
+def bent(
+    x: Tensor, generator: torch.Generator, *, turn: float = 0.15, stretch: float = 0.1, move: float = 0.125
+) -> Tensor:
+    """Turn, stretch and move each picture at random, by bilinear interpolation; what comes in from outside is -1.
+
+    Without it the network knows its few pictures by heart after 450 steps, and reads 97.4 percent of others.
+
+    Args:
+        x: pictures, (B, C, H, W).
+        generator: of the changes, uniform up to what follows, to both sides.
+        turn: largest angle, in radians.
+        stretch: largest change of height and of width, each for itself, as a part of it.
+        move: largest move along each axis, in halves of the side: 0.125 is half a pixel of eight.
+    """
+    u = 2 * torch.rand(5, len(x), generator=generator, device=generator.device).to(x.device) - 1
+    wide, high, angle = 1 + stretch * u[0], 1 + stretch * u[1], turn * u[2]
+    to_old = torch.stack(
+        [wide * angle.cos(), -angle.sin(), move * u[3], angle.sin(), high * angle.cos(), move * u[4]], 1
+    ).unflatten(1, (2, 3))  # from places of the new picture to places of the old one
+    grid = nn.functional.affine_grid(to_old, list(x.shape), align_corners=False)
+    return nn.functional.grid_sample(x + 1, grid, align_corners=False) - 1
