@@ -3,17 +3,24 @@
 from collections.abc import Callable
 from functools import partial
 
+from flowlib.recipes.conditioning_digits import conditioning_digits
 from flowlib.recipes.ddpm_digits import ddpm_digits, diffuse_digits
 from flowlib.recipes.dit_cifar10 import dit_cifar10
 from flowlib.recipes.dit_digits import dit_digits
 from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
+from flowlib.recipes.dit_latents_cifar10 import dit_latents_cifar10
+from flowlib.recipes.families_2d import ROADS, families_2d, family_2d
 from flowlib.recipes.few_digits import few_digits
+from flowlib.recipes.flux_shapes import draw_guided, flux_shapes, flux_shapes_guided
 from flowlib.recipes.glow_cifar10 import glow_cifar10
 from flowlib.recipes.glow_digits import glow_digits
 from flowlib.recipes.judge_cifar10 import judge_cifar10
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.judge_fashion import judge_fashion
 from flowlib.recipes.ledger import ledger
+from flowlib.recipes.mmdit_2b import mmdit_2b
+from flowlib.recipes.mmdit_emoji import mmdit_emoji
+from flowlib.recipes.mmdit_shapes import draw_captions, mmdit_shapes
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
 from flowlib.recipes.pairings_2d import pairings_2d
 from flowlib.recipes.paths_digits import paths_digits
@@ -34,6 +41,8 @@ from flowlib.recipes.rf_fashion import rf_fashion
 from flowlib.recipes.rf_toy import rf_toy
 from flowlib.recipes.timesteps_digits import timesteps_digits
 from flowlib.recipes.transfer_digits import transfer_digits
+from flowlib.recipes.vae_cifar10 import vae_cifar10
+from flowlib.recipes.vae_digits import vae_digits
 from flowlib.recipes.vit_cifar10 import vit_cifar10
 from flowlib.recipes.vit_digits import vit_digits
 
@@ -44,11 +53,17 @@ RECIPES = {
         dit_cifar10,
         dit_digits,
         dit_imagenet256_xl2,
+        dit_latents_cifar10,
+        flux_shapes,
+        flux_shapes_guided,
         glow_cifar10,
         glow_digits,
         judge_cifar10,
         judge_digits,
         judge_fashion,
+        mmdit_2b,
+        mmdit_emoji,
+        mmdit_shapes,
         rf2_cifar10,
         rf2_cifar10_distilled,
         rf2_digits,
@@ -63,12 +78,17 @@ RECIPES = {
         transfer_cifar10,
         transfer_digits,
         transfer_fashion,
+        vae_cifar10,
+        vae_digits,
         vit_cifar10,
         vit_digits,
     )
 } | {f"{family}_{toy}": partial(nf_toy, family=family, toy=toy) for family in FAMILIES for toy in TOYS}
+RECIPES |= {f"{road}_pinwheel": partial(family_2d, road=road) for road in ROADS}
 
 RESULTS: dict[str, Callable] = {
+    "families_2d": families_2d,
+    "conditioning_digits": conditioning_digits,
     "few_digits": few_digits,
     "ledger": ledger,
     "pairings_2d": pairings_2d,
@@ -82,13 +102,21 @@ __all__ = [
     "RESULTS",
     "Recipe",
     "Scale",
+    "conditioning_digits",
     "ddpm_digits",
     "diffuse_digits",
     "dit_cifar10",
     "dit_digits",
     "dit_imagenet256_xl2",
+    "dit_latents_cifar10",
+    "draw_captions",
     "draw_digits",
+    "draw_guided",
+    "families_2d",
+    "family_2d",
     "few_digits",
+    "flux_shapes",
+    "flux_shapes_guided",
     "glow_cifar10",
     "glow_digits",
     "judge_cifar10",
@@ -96,6 +124,9 @@ __all__ = [
     "judge_fashion",
     "judge_samples",
     "ledger",
+    "mmdit_2b",
+    "mmdit_emoji",
+    "mmdit_shapes",
     "nf_toy",
     "pairings_2d",
     "paths_digits",
@@ -115,6 +146,8 @@ __all__ = [
     "transfer_cifar10",
     "transfer_digits",
     "transfer_fashion",
+    "vae_cifar10",
+    "vae_digits",
     "vit_cifar10",
     "vit_digits",
 ]
