@@ -3,6 +3,7 @@
 from flowlib.models.autoencoder import Autoencoder, Posterior
 from flowlib.models.classifier import Classifier, ResidualClassifier
 from flowlib.models.dit import DiT
+from flowlib.models.flux import Flux
 from flowlib.models.mlp import MLP
 from flowlib.models.mmdit import MMDiT
 from flowlib.models.text import Text, TextEncoder, TextToImage
@@ -14,6 +15,7 @@ __all__ = [
     "Autoencoder",
     "Classifier",
     "DiT",
+    "Flux",
     "MMDiT",
     "Posterior",
     "ResidualClassifier",

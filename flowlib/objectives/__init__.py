@@ -1,6 +1,7 @@
 """Losses: short functions of a field and a batch."""
 
 from flowlib.objectives.autoencoding import RateDistortion, autoencoding, rate_distortion
+from flowlib.objectives.distillation import guidance_distillation
 from flowlib.objectives.likelihood import dequantise, negative_log_likelihood, regularised_likelihood
 from flowlib.objectives.matching import flow_matching, loss_at
 from flowlib.objectives.timesteps import (
@@ -31,6 +32,7 @@ __all__ = [
     "dequantise",
     "error_ratio",
     "flow_matching",
+    "guidance_distillation",
     "loss_at",
     "min_snr",
     "negative_log_likelihood",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,9 @@ def guide(
     Args:
         v: field v(x, t, c) trained with labels dropped at random, so that it knows ``null``.
         w: weight; papers that write ``(1 + w') v_c - w' v_u`` mean w = 1 + w'.
-        null: the condition that says nothing: ``num_classes`` where c holds classes, or a condition of the whole batch.
+        null: the condition that says nothing: ``num_classes`` where c holds classes, 0 where it holds the numbers of
+            captions; or a condition of the whole batch, or of one row for all. Of a caption it makes a negative prompt:
+            what to move away from.
         interval: times at which guidance is on, both ends included; elsewhere v is used alone.
         weak: a smaller or less trained network.
 
@@ -47,20 +51,26 @@ def guide(
             cure="null=num_classes for classes",
         )
 
-    def guided(x: Batch, t: PerSample, c: Tensor) -> Batch:
+    def guided(x: Batch, t: PerSample, c: Any) -> Batch:
         if c is None:
             raise InputError("c", expected="a condition to strengthen", got="None")
         v_c, inside = v(x, t, c), (t >= low) & (t <= high)
         if w == 1 or not bool(inside.any()):  # the second evaluation is half of the cost
             return v_c
-        if weak is not None:
-            v_u = weak(x, t, c)
-        else:
-            v_u = v(x, t, torch.full_like(c, null) if isinstance(null, int) else null)
+        v_u = weak(x, t, c) if weak is not None else v(x, t, _for_all(null, c))
         strength = torch.where(inside, w, 1.0).to(x)
         return v_u + per_sample(strength, x) * (v_c - v_u)
 
     return guided
+
+
+def _for_all(null: Any, c: Any) -> Any:
+    """The null condition of a whole batch: a number fills the shape of c, one row serves every sample."""
+    if isinstance(null, int):
+        return torch.full_like(c, null)
+    if isinstance(null, Tensor) and isinstance(c, Tensor) and len(null) == 1:
+        return null.expand_as(c)
+    return null
 
 
 def rescale(guided: Batch, conditional: Batch, phi: float = 0.7) -> Batch:

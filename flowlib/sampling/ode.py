@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
 
 from flowlib.errors import InputError
 from flowlib.paths import OT, Path
@@ -15,7 +16,7 @@ from flowlib.solvers import HEUN, Tableau, solve
 def sample(
     v: Field,
     x_0: Batch,
-    c: Tensor | None = None,
+    c: Any = None,
     *,
     path: Path = OT(),  # noqa: B008  frozen
     steps: int = 20,
@@ -26,7 +27,7 @@ def sample(
     Args:
         v: a trained field v(x, t, c).
         x_0: standard normal noise, (B, *event).
-        c: condition, one a sample.
+        c: condition, one a sample: a tensor, or a ``Text``.
         path: the path that v belongs to; it says where to start and where to stop.
         steps: number of equal steps; Heun evaluates the field twice in each.
         method: the solver's tableau.
