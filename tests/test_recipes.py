@@ -16,6 +16,7 @@ from flowlib.tensors import to_uint8
 
 LATER = {name for name in RECIPES if name.startswith("rf2_")} - {"rf2_digits"}  # need the weights of a stage before
 OF_PICTURES = sorted(name for name in RECIPES if {"cifar10", "fashion"} & set(name.split("_")) and name not in LATER)
+UNASKED = "attention.text.norm_q.weight"  # of SD3's last block: released, though nobody reads what its text asks
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,8 @@ def test_ten_steps(name):
     steps = list(run.steps)
     assert [step.n for step in steps] == list(range(1, 11))
     assert all(math.isfinite(step.loss) for step in steps)
-    assert [n for n, p in run.model.named_parameters() if p.grad is None or not bool(p.grad.any())] == []
+    idle = [n for n, p in run.model.named_parameters() if p.grad is None or not bool(p.grad.any())]
+    assert [n for n in idle if not n.endswith(UNASKED)] == []
     if recipe.draw is not None:
         x = recipe.draw(run.ema.model, 4, torch.Generator().manual_seed(0))
         assert 2 <= len(x) <= 4  # a transfer starts from held-out pictures, of which a class has two here
