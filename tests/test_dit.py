@@ -100,6 +100,32 @@ def test_the_tokens_of_the_condition_do_not_become_patches(conditioning):
     assert int(changed.sum()) == 4
 
 
+def test_time_is_multiplied_by_a_thousand_once(float64):
+    """64 times span 64 directions, and no more than 3 without the factor; at t the code is that of step 1000 t."""
+    from diffusers.models.embeddings import get_timestep_embedding
+
+    times = torch.linspace(0, 1, 64)
+    assert int(torch.linalg.matrix_rank(time_embedding(times, 256), rtol=1e-3)) == 64
+    assert int(torch.linalg.matrix_rank(time_embedding(times / 1000, 256), rtol=1e-3)) == 3
+    theirs = get_timestep_embedding(1000 * times, 256, flip_sin_to_cos=True, downscale_freq_shift=0)
+    torch.testing.assert_close(time_embedding(times, 256), theirs.double(), rtol=0, atol=2e-4)  # theirs is float32
+
+
+def test_the_parts_of_a_fresh_network_wake_within_three_steps(generator):
+    """What is zero blocks what lies before it: the head moves first, then gates and patches, then all the rest."""
+    model = small(fresh=True, label_dropout=0.0).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    gates = {f"blocks.{i}.modulation.linear.{kind}" for i in range(2) for kind in ("weight", "bias")}
+    late = {f"{name}.{kind}" for name in ("head", "modulation.linear", "embed_patch") for kind in ("weight", "bias")}
+    every = {name for name, _ in model.named_parameters()}
+    for awake in ({"head.weight", "head.bias"}, late | gates, every):
+        x, t, c = batch(64)
+        optimizer.zero_grad()
+        (model(x, t, c) - torch.randn(x.shape, generator=generator)).square().mean().backward()
+        optimizer.step()
+        assert {name for name, p in model.named_parameters() if bool((p.grad != 0).any())} == awake
+
+
 def test_labels_are_dropped_in_training_alone():
     x, t, _ = batch(1)
     model, n = small(label_dropout=0.5), 400

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from flowlib.densities import Gaussian, GaussianMixture
 from flowlib.errors import InputError
-from flowlib.paths import VP
-from flowlib.sampling import guide, rescale
+from flowlib.paths import OT, VP, exact_velocity
+from flowlib.sampling import guide, rescale, sample
+from flowlib.solvers import RK4
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -23,6 +25,37 @@ def test_guidance_is_linear_on_every_channel(generator):
     torch.testing.assert_close(guide(labelled, 0.0, null=9)(x, t, c), v_u)
     torch.testing.assert_close(guide(labelled, 3.5, null=9)(x, t, c), -2.5 * v_u + 3.5 * v_c)
     torch.testing.assert_close(guide(labelled, 3.5, null=torch.full((3,), 9))(x, t, c), -2.5 * v_u + 3.5 * v_c)
+
+
+def test_guided_gaussians_have_the_power_of_their_width():
+    """Of data N(c, s^2) with c ~ N(0, 1 - s^2), guided samples have deviation s^w; the tilted law has another."""
+    s, w = 0.5, 3.0
+    told, untold = (exact_velocity(OT(), Gaussian(torch.tensor([m]), k**2)) for m, k in ((1.5, s), (0.0, 1.0)))
+
+    def v(x, t, c):
+        return torch.where(c[:, None] == 0, told(x, t), untold(x, t))
+
+    ends = sample(guide(v, w, null=1), torch.tensor([[0.0], [1.0]]), torch.zeros(2).long(), steps=400, method=RK4)
+    slope = (ends[1] - ends[0]).item()  # the guided flow is affine: its slope is the deviation
+    assert slope == pytest.approx(s**w, rel=1e-6)
+    assert abs(slope - (w / s**2 + 1 - w) ** -0.5) > 0.1
+
+
+def test_guidance_keeps_what_all_classes_share(generator):
+    """If A x = 0 for all data, A v = -A x / (1 - t) for every class: guided on all channels too, but not on three."""
+    points = torch.randn(2, 30, 3, generator=generator) + torch.tensor([1.0, -1.0])[:, None, None]
+    points = torch.cat([points, points.mean(2, keepdim=True)], 2)
+    one, both = (exact_velocity(OT(), GaussianMixture(y, 1e-20)) for y in (points[0], points.flatten(0, 1)))
+
+    def v(x, t, c):
+        return torch.where(c[:, None] == 0, one(x, t), both(x, t))
+
+    x, t, c = torch.randn(50, 4, generator=generator), torch.full((50,), 0.3), torch.zeros(50).long()
+    relation = torch.tensor([1.0, 1.0, 1.0, -3.0])
+    guided = guide(v, 4.0, null=1)(x, t, c)
+    torch.testing.assert_close(guided @ relation, -x @ relation / 0.7)
+    on_three = torch.cat([guided[:, :3], v(x, t, c)[:, 3:]], 1)
+    assert float((on_three @ relation + x @ relation / 0.7).abs().mean()) > 0.1
 
 
 def test_guidance_in_an_interval_leaves_other_times_alone(generator):
