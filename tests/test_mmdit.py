@@ -4,6 +4,7 @@ import pytest
 import torch
 from laws import reaches_every_parameter
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from flowlib.errors import InputError
 from flowlib.layers import JointAttention, grid_ids, rotary_angles, time_embedding
@@ -277,10 +278,14 @@ def test_one_dial_gives_the_published_sizes(depth, billions):
     assert len(model.blocks) == model.blocks[0].attention.image.heads == depth
 
 
-@pytest.mark.parametrize(("name", "billions"), [("2B", 2.03), ("8B", 8.06)])
-def test_sizes_have_names(name, billions):
-    with torch.device("meta"):
-        model = MMDiT.of(name, grid=4)
+@pytest.mark.parametrize(("name", "billions", "tera"), [("2B", 2.03, 8.4), ("8B", 8.06, 29.6)])
+def test_sizes_have_names(name, billions, tera):
+    """And cost what they should: operations of one latent of a picture of 1024 x 1024 with 154 words."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = MMDiT.of(name).eval()
+        text = Text(torch.empty(1, 154, 4096), torch.empty(1, 2048))
+        assert model(torch.empty(1, 16, 128, 128), torch.empty(1), text).shape == (1, 16, 128, 128)
+    assert counter.get_total_flops() / 1e12 == pytest.approx(tera, abs=0.05)
     assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(billions, abs=5e-3)
     norms = [key for key in model.state_dict() if ".norm_q." in key]
     assert bool(norms) == (name == "8B")
