@@ -23,7 +23,7 @@ def chromium() -> str | None:
     return os.environ.get("FLOWLIB_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must be gone before other files start theirs
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = chromium()

@@ -9,7 +9,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from harness import straight_and_curved, write_page
 
-pytestmark = pytest.mark.xdist_group("browser")
 INK = """i => { const c = document.querySelectorAll("%s")[i];
   return Array.from(c.getContext("2d").getImageData(0, 0, c.width, c.height).data).reduce((a, b) => a + b, 0) }"""
 PIXELS, OVERLAY = INK % ".fx-box canvas:first-child", INK % ".fx-over"

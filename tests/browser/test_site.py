@@ -1,0 +1,130 @@
+"""The site that `make book` builds: links, and pages in a browser that has no network."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHAPTER = "chapters/04_rectified_flow/04_rectified_flow.html"
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+def builder():
+    spec = importlib.util.spec_from_file_location("build", ROOT / "site" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def html():
+    """The site, built as it is read: warnings are errors, links are checked. It takes a minute."""
+    pytest.importorskip("myst_nb", reason="the tools of the site are not installed (the extra `book`)")
+    if any(not (ROOT / "_build" / "vendor" / name).is_file() for name in builder().SCRIPTS):
+        if shutil.which("npm") is None:
+            pytest.skip("the scripts of the site are not here, and there is no npm to fetch them (`make vendor`)")
+        if subprocess.run(["make", "vendor"], cwd=ROOT, capture_output=True).returncode:
+            pytest.skip("`make vendor` could not fetch the scripts of the site")
+    built = subprocess.run([sys.executable, "site/build.py"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-3000:]
+    return ROOT / "_build" / "html"
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def chapter(request, html, open_page):
+    page = open_page((html / CHAPTER).as_uri(), viewport=request.param, offline=True)
+    page.wait_for_selector("mjx-container", state="attached")
+    page.wait_for_selector(".fx", state="attached", timeout=60_000)
+    return page
+
+
+def test_every_chapter_has_its_page_and_its_exercises(html):
+    for notebook in ROOT.glob("chapters/[0-9]*/[0-9]*.ipynb"):
+        folder = html / "chapters" / notebook.parent.name
+        assert (folder / f"{notebook.stem}.html").is_file()
+        assert (folder / "exercises.html").is_file() == (notebook.parent / "exercises.ipynb").is_file()
+    assert "BEGIN SOLUTION" not in "".join(path.read_text() for path in html.glob("chapters/*/*.html"))
+
+
+def test_words_that_name_an_equation_or_a_chapter_are_links(html):
+    text = (html / CHAPTER).read_text()
+    assert 'id="equation-4-3"' in text
+    assert 'href="#equation-4-3"' in text
+    assert 'href="../05_reflow/05_reflow.html"' in text
+    later = (html / "chapters/06_flow_matching/06_flow_matching.html").read_text()
+    assert 'href="../04_rectified_flow/04_rectified_flow.html#equation-4-4"' in later
+
+
+def test_the_library_is_described(html):
+    text = (html / "api" / "paths.html").read_text()
+    assert 'id="flowlib.paths.exact_velocity"' in text
+    assert "InputError" in text
+
+
+@pytest.mark.parametrize(
+    ("page", "broken"),
+    [
+        ('<a href="there.html">', True),
+        ('<a href="#there">', True),
+        ('<img src="there.png">', True),
+        ('<script src="https://example.org/a.js">', True),
+        ('<p id="here"><a href="#here"><a href="index.html#here"><a href="https://example.org">', False),
+    ],
+)
+def test_broken_links_are_found(tmp_path, page, broken):
+    (tmp_path / "index.html").write_text(page)
+    assert bool(builder().broken_links(tmp_path)) == broken
+
+
+def test_equations_are_rendered_and_pictures_are_there(chapter):
+    assert chapter.locator("mjx-container svg").count() > 50
+    assert chapter.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert chapter.locator("text=/\\\\\\\\(mathbb|frac|alpha_t)/").count() == 0, "raw LaTeX is on the page"
+    empty = "Array.from(document.images).filter((i) => i.complete && !i.naturalWidth).map((i) => i.src)"
+    assert chapter.evaluate(empty) == []
+    assert chapter.locator(".cell_output img").count() > 5
+
+
+def test_nothing_runs_over_the_edge(chapter):
+    assert chapter.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_explorer_moves(chapter):
+    chapter.locator(".fx").scroll_into_view_if_needed()
+    chapter.wait_for_function("document.querySelector('.fx').frames > 0")
+    before = chapter.evaluate("document.querySelector('.fx').frames")
+    chapter.click(".fx-play")
+    chapter.wait_for_function(f"document.querySelector('.fx').frames > {before} + 20", timeout=30_000)
+    assert chapter.inner_text(".fx output") != "t = 0.00"
+
+
+def test_a_slider_over_pictures_moves_without_a_kernel(html, open_page):
+    page = open_page((html / "chapters/05_reflow/05_reflow.html").as_uri(), offline=True)
+    page.wait_for_selector(".widget-slider", timeout=60_000)
+    page.locator(".widget-slider").first.scroll_into_view_if_needed()
+    shown = "Array.from(document.querySelectorAll('.jupyter-widgets img')).find((i) => i.offsetParent)?.src"
+    page.wait_for_function(shown)
+    before = page.evaluate(shown)
+    page.locator(".noUi-handle").first.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"before => ({shown}) !== before", arg=before)
+
+
+def test_the_search_finds_a_word(html, open_page):
+    page = open_page((html / "search.html").as_uri() + "?q=continuity", offline=True)
+    page.wait_for_selector("ul.search li a", timeout=60_000)
+    assert "Rectified flow" in page.inner_text("ul.search")
+
+
+def test_a_dark_page_is_dark_and_its_figures_stay_white(html, open_page):
+    page = open_page((html / CHAPTER).as_uri(), offline=True, color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    image = page.locator(".cell_output img").first
+    assert image.evaluate("i => getComputedStyle(i).backgroundColor") == "rgb(255, 255, 255)"
+    page.wait_for_selector(".fx.fx-dark", state="attached", timeout=60_000)
