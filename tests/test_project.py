@@ -48,6 +48,13 @@ def test_python_3_10_has_versions_of_its_own(pin):
     assert pin.marker is not None
 
 
+def test_citation_is_complete_and_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(citation)
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert citation["title"] in (ROOT / "README.md").read_text()
+
+
 def test_readme_example_runs():
     """The example of the README, as it stands there, in a fresh process."""
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -73,7 +80,7 @@ def test_no_file_names_a_registry():
     if listed.returncode:
         pytest.skip("not a git checkout")
     flags = re.compile("--(extra-)?index" + "-url|--find" + "-links")
-    texts = [ROOT / name for name in listed.stdout.split() if not name.endswith((".png", ".safetensors"))]
+    texts = [ROOT / name for name in listed.stdout.split() if not name.endswith((".png", ".gif", ".safetensors"))]
     assert [path.name for path in texts if flags.search(path.read_text(encoding="utf-8"))] == []
 
 
