@@ -17,6 +17,7 @@ from flowlib.recipes.glow_digits import glow_digits
 from flowlib.recipes.judge_cifar10 import judge_cifar10
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.judge_fashion import judge_fashion
+from flowlib.recipes.latents_digits import latents_digits
 from flowlib.recipes.ledger import ledger
 from flowlib.recipes.mmdit_2b import mmdit_2b
 from flowlib.recipes.mmdit_emoji import mmdit_emoji
@@ -24,6 +25,7 @@ from flowlib.recipes.mmdit_shapes import draw_captions, mmdit_shapes
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
 from flowlib.recipes.pairings_2d import pairings_2d
 from flowlib.recipes.paths_digits import paths_digits
+from flowlib.recipes.rate_digits import rate_digits
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.reflow_2d import reflow_2d
 from flowlib.recipes.reflow_pictures import (
@@ -90,9 +92,11 @@ RESULTS: dict[str, Callable] = {
     "families_2d": families_2d,
     "conditioning_digits": conditioning_digits,
     "few_digits": few_digits,
+    "latents_digits": latents_digits,
     "ledger": ledger,
     "pairings_2d": pairings_2d,
     "paths_digits": paths_digits,
+    "rate_digits": rate_digits,
     "reflow_2d": reflow_2d,
     "timesteps_digits": timesteps_digits,
 }  # name -> function(path, seeds), which fills the table at path
@@ -123,6 +127,7 @@ __all__ = [
     "judge_digits",
     "judge_fashion",
     "judge_samples",
+    "latents_digits",
     "ledger",
     "mmdit_2b",
     "mmdit_emoji",
@@ -130,6 +135,7 @@ __all__ = [
     "nf_toy",
     "pairings_2d",
     "paths_digits",
+    "rate_digits",
     "reflow_2d",
     "rf2_cifar10",
     "rf2_cifar10_distilled",
