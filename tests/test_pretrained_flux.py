@@ -136,7 +136,7 @@ def test_its_clock_is_turned_once(float64):
         s = torch.full((3,), 1 - k / 4)
         with torch.no_grad():
             y = y - diffusers_velocity(theirs, y, s, c, w) / 4
-    torch.testing.assert_close(end, y, rtol=0, atol=1e-9)
+    torch.testing.assert_close(end, y, rtol=0, atol=1e-6)  # its rotations are float32
     assert float((end - x).abs().max()) > 0.1
 
 
