@@ -39,7 +39,8 @@ $(VENDOR)/.done: $(VENV)/.done
 	@npm install --silent --no-save --no-audit --no-fund --prefix _build/npm $(NPM)
 	@cp _build/npm/node_modules/mathjax/es5/tex-svg.js $(VENDOR)/mathjax.js
 	@cp _build/npm/node_modules/requirejs/require.js $(VENDOR)/
-	@sed 's/__webpack_require__\.p=`[^`]*`/__webpack_require__.p=window.__jupyter_widgets_assets_path__/' \
+	@# five parts of it look for their fonts where npm had put them
+	@sed 's/\.p=`$${[^`]*`/.p=window.__jupyter_widgets_assets_path__/g' \
 		_build/npm/node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js > $(VENDOR)/embed-amd.js
 	@cp _build/npm/node_modules/@jupyter-widgets/html-manager/dist/*.woff* $(VENDOR)/
 	@cp $(VENV)/share/jupyter/nbextensions/anywidget/index.js $(VENDOR)/anywidget.js

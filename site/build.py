@@ -77,7 +77,7 @@ def _index(text: str, chapters: list[str], pages: list[str]) -> str:
 
     rows = ["| # | chapter | the question | minutes |", "|---|---|---|---|"]
     for name in chapters:
-        one = book._chapter(ROOT / "chapters" / name)
+        one = book.read_chapter(ROOT / "chapters" / name)
         rows.append(f"| {one.number} | [{one.title}](chapters/{name}/{name}.ipynb) | {one.question} | {one.minutes} |")
     exercises = [f"chapters/{name}/exercises" for name in chapters if f"chapters/{name}/exercises.ipynb" in pages]
     return (

@@ -37,10 +37,11 @@ def chapters(root: Path) -> list[Chapter]:
     if not (root / "chapters").is_dir():
         raise InputError("root", expected="the root of the book, with a folder chapters/", got=str(root))
     folders = [folder for folder in sorted((root / "chapters").iterdir()) if re.fullmatch(r"\d\d_\w+", folder.name)]
-    return [_chapter(folder) for folder in folders if any(folder.glob("*.ipynb"))]
+    return [read_chapter(folder) for folder in folders if any(folder.glob("*.ipynb"))]
 
 
-def _chapter(folder: Path) -> Chapter:
+def read_chapter(folder: Path) -> Chapter:
+    """Return the chapter in ``folder``; its notebook must say question, minutes and needs in its metadata."""
     path = folder / f"{folder.name}.ipynb"
     notebook = read(path)
     book = notebook.metadata.get("book", {})
