@@ -31,7 +31,7 @@ from flowlib.shapes import Batch
 COVERED = 0.5  # a pixel belongs to a shape from this share on
 FAINT = 0.25  # from this share on a pixel is looked at when the scene is compared
 SPECK = 0.006  # of the picture: less than half of the smallest shape is dirt
-ODD = 0.25  # root mean square difference, over the pixels of its shapes, above which a scene is not what was drawn
+ODD = 0.2  # a scene that leaves more than this unexplained, of what sets its pixels off from paper, was not drawn
 LOW = {"circle": 0.0, "square": 0.0, "triangle": 1 / 3}  # centre of mass below the centre of the box, in half widths
 
 
@@ -118,10 +118,10 @@ def _read(picture: Tensor) -> Scene | None:
     if not 1 <= len(shapes) <= 3:
         return None
     scene = Scene(tuple(sorted(shapes, key=lambda shape: shape.x)))
-    drawn = render(scene, side)
-    seen = (drawn != render(Scene(()), side)).any(0) | (share > FAINT)
-    odd = (drawn - picture)[:, seen].square().mean().sqrt()
-    return scene if odd < ODD else None
+    drawn, paper = render(scene, side), render(Scene(()), side)
+    seen = (drawn != paper).any(0) | (share > FAINT)
+    odd, ink_there = ((picture - other)[:, seen].square().sum() for other in (drawn, paper))
+    return scene if odd < ODD * ink_there else None
 
 
 def _inks(picture: Tensor) -> tuple[Tensor, Tensor]:
