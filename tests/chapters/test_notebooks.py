@@ -84,6 +84,22 @@ def test_every_chapter_has_a_slider_with_a_still_picture(path):
 
 
 @by_main
+def test_a_slider_needs_no_kernel(path):
+    """Its frames are stored, and it is linked to them in the browser; so it answers at once, also on a static page."""
+    stored = json.loads(path.read_text())["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    links = [model["state"] for model in stored.values() if model["model_name"] == "LinkModel"]
+    moved = {link["target"][0].removeprefix("IPY_MODEL_"): link["target"][1] for link in links}
+    for name, model in stored.items():
+        if model["model_name"] == "StackModel":
+            assert moved[name] == "selected_index"
+            frames = [stored[child.removeprefix("IPY_MODEL_")] for child in model["state"]["children"]]
+            assert all(frame["buffers"][0]["data"] for frame in frames)
+        elif model["model_name"] == "IntSliderModel":
+            assert name in moved
+            assert any(link["source"][0].endswith(name) for link in links)
+
+
+@by_main
 def test_a_third_of_the_cells_check_something(path):
     code = cells(path)
     assert sum(map(is_checked, code)) >= len(code) / 3
