@@ -11,11 +11,11 @@ from flowlib.datasets import digits, from_noise, grey_levels
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy, nearest_distance, two_sample_accuracy
 from flowlib.models import DiT
-from flowlib.objectives import LogitNormal, flow_matching
+from flowlib.objectives import flow_matching
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.sampling import guide, sample
-from flowlib.solvers import HEUN
+from flowlib.solvers import HEUN, MIDPOINT, Tableau
 from flowlib.training import Plan
 
 NULL = 10  # the class that says nothing
@@ -24,23 +24,24 @@ NULL = 10  # the class that says nothing
 def dit_digits(scale: Scale = "laptop") -> Recipe:
     """Train a DiT of 0.3 M parameters on straight lines from noise to digits; one label in ten is dropped.
 
-    The laptop run takes a minute on one core; of 500 digits drawn in 8 Heun steps without guidance the judge then reads
-    97.8 +- 0.7 percent.
+    Times are even: Heun's last step asks for the velocity at t = 1, where a logit-normal law never looks. The laptop
+    run takes about a minute on one core, the full one, whose weights the book ships, two: in 8 Heun steps the judge
+    reads 98.5 +- 0.3 percent, and all of 1437 with guidance of weight 2.
     """
     full = scale == "full"
     return Recipe(
         name="dit_digits",
         model=partial(DiT, 1, 10, patch=2, width=64, depth=4, heads=4),
         batches=lambda batch_size, generator: from_noise(digits("train"), batch_size, generator),
-        loss=partial(flow_matching, timesteps=LogitNormal()),
+        loss=flow_matching,
         plan=Plan(
-            steps=6000 if full else 2000,
+            steps=4000 if full else 2000,
             batch_size=64,
-            lr=1.6e-2,  # what starts at zero has far to go: after 400 steps 92 % are read, at a quarter of it 66 %
+            lr=1.6e-2,  # what starts at zero has far to go: a quarter of it learns far slower
             warmup=50,
             lr_schedule="cosine",
             clip=1.0,
-            ema=0.999 if full else 0.995,
+            ema=0.999,
         ),
         evaluate=evaluate,
         draw=lambda model, n, generator: draw_guided(model, torch.arange(n) % 10, generator),
@@ -48,11 +49,19 @@ def dit_digits(scale: Scale = "laptop") -> Recipe:
     )
 
 
-def draw_guided(model: nn.Module, c: Tensor, generator: torch.Generator, *, w: float = 1.0, steps: int = 8) -> Tensor:
-    """Draw one digit of each class in ``c``, (B, 1, 8, 8), by Heun steps under guidance of weight ``w``."""
+def draw_guided(
+    model: nn.Module,
+    c: Tensor,
+    generator: torch.Generator,
+    *,
+    w: float = 1.0,
+    steps: int = 8,
+    method: Tableau = HEUN,
+) -> Tensor:
+    """Draw one digit of each class in ``c``, (B, 1, 8, 8), under guidance of weight ``w``."""
     device = next(model.parameters()).device
     x_0 = torch.randn(len(c), 1, 8, 8, generator=generator).to(device)
-    return sample(guide(model, w, null=NULL), x_0, c.to(device), steps=steps, method=HEUN)
+    return sample(guide(model, w, null=NULL), x_0, c.to(device), steps=steps, method=method)
 
 
 def evaluate(model: nn.Module) -> dict[str, Estimate]:
@@ -68,6 +77,8 @@ def evaluate(model: nn.Module) -> dict[str, Estimate]:
             f"nearest training digit, samples (w={w:g})": Estimate.of(nearest_distance(grey_levels(x), train.x)),
             f"distance of two samples of one class (w={w:g})": variety(x, train.c),
         }
+    x = draw_guided(model, train.c, generator, method=MIDPOINT)
+    metrics["told from training digits (8 midpoint steps, w=1)"] = two_sample_accuracy(train.x, grey_levels(x))
     return metrics | {"distance of two training digits of one class": variety(train.x, train.c)}
 
 
