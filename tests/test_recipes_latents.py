@@ -72,9 +72,7 @@ def test_without_an_autoencoder_the_recipe_says_which_to_train(tmp_path, monkeyp
     write_sets(tmp_path / "sets", monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("flowlib.recipes.stages.WEIGHTS", tmp_path)
-    with pytest.raises(
-        InputError, match=r"trained weights of vae_cifar10, .* Run `flowlib train vae_"
-    ):
+    with pytest.raises(InputError, match=r"trained weights of vae_cifar10, .* Run `flowlib train vae_"):
         next(dit_latents_cifar10().batches(4, torch.Generator()))
 
 
@@ -89,9 +87,10 @@ def test_the_shipped_autoencoder_of_digits_is_small_and_standard():
 
 def test_the_tables_fill_a_row_a_cell(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["flowlib.recipes.rate_digits"], "BETAS", (0.3, 0.01))
+    monkeypatch.setattr(sys.modules["flowlib.recipes.rate_digits"], "LONG", {"beta": 0.1, "seed": 0, "steps": 4})
     few = Plan(steps=3, batch_size=8, lr=1e-3, ema=0.5)
     rows = rate_digits(tmp_path / "rate.jsonl", seeds=(0,), plan=few)
-    assert [row["beta"] for row in rows] == [0.3, 0.01]
+    assert [(row["beta"], row["steps"]) for row in rows] == [(0.3, 3), (0.01, 3), (0.1, 4)]
     assert all({"rate", "squared error", "PSNR"} <= row.keys() for row in rows)
     rows = latents_digits(tmp_path / "latents.jsonl", seeds=(0,), budget=2)
     assert [row["arm"] for row in rows] == list(ARMS)
