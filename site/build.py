@@ -39,6 +39,7 @@ def main() -> int:
     shutil.rmtree(BUILD / "html", ignore_errors=True)  # a page that was given up must not stay
     folders = ["-c", str(ROOT / "site"), "-d", str(BUILD / "doctrees"), str(BUILD / "source"), str(BUILD / "html")]
     built = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", *folders])
+    link_pages(BUILD / "html")
     broken = broken_links(BUILD / "html")
     print("\n".join(broken) or f"the book: {BUILD / 'html' / 'index.html'}", file=sys.stderr)
     return built.returncode or bool(broken)
@@ -68,6 +69,15 @@ def gather(source: Path) -> None:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         if not (source / name).is_file() or (source / name).read_text() != text:
             (source / name).write_text(text)
+
+
+def link_pages(html: Path) -> None:
+    """Lead links inside of outputs, which name notebooks, to the pages of those notebooks; Sphinx sees only text."""
+    for path in html.glob("chapters/*/*.html"):
+        text = path.read_text(encoding="utf-8")
+        linked = re.sub(r'(href="\.\./(\d\d_\w+)/\2)\.ipynb"', r'\1.html"', text)
+        if linked != text:
+            path.write_text(linked, encoding="utf-8")
 
 
 def _index(text: str, chapters: list[str], pages: list[str]) -> str:

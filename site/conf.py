@@ -17,6 +17,7 @@ exclude_patterns = ["_build"]
 nb_execution_mode = "off"  # the outputs are those stored in the notebooks
 nb_ipywidgets_js = {}  # its default names two addresses elsewhere; ours are below
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_dmath_double_inline = True  # a displayed equation may stand in the middle of a paragraph
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type"]
 

@@ -1,13 +1,10 @@
 """The particle explorer on a page of its own: what it draws, how fast, what a click does."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from browser.harness import straight_and_curved, write_page
 
-sys.path.insert(0, str(Path(__file__).parent))
-from harness import straight_and_curved, write_page
+from flowlib.viz.widgets.packing import Packed
 
 INK = """i => { const c = document.querySelectorAll("%s")[i];
   return Array.from(c.getContext("2d").getImageData(0, 0, c.width, c.height).data).reduce((a, b) => a + b, 0) }"""
@@ -47,8 +44,6 @@ def test_the_browser_computes_the_paths_that_python_does(page, explorer):
         }""",
         [0.0, 0.013, 0.5, 0.77, 1.0],
     )
-    from flowlib.viz.widgets.packing import Packed
-
     lines, flow = explorer.panels
     code = np.frombuffer(explorer.data, "<u2")[2 * explorer.n * lines["knots"] :].reshape(flow["knots"], explorer.n, 2)
     packed = Packed(code, flow["low"], flow["high"])

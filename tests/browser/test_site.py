@@ -4,7 +4,10 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -82,6 +85,7 @@ def test_broken_links_are_found(tmp_path, page, broken):
 
 def test_equations_are_rendered_and_pictures_are_there(chapter):
     assert chapter.locator("mjx-container svg").count() > 50
+    assert chapter.locator("mjx-container[display=true]").count() > 10
     assert chapter.locator("mjx-merror, [data-mjx-error]").count() == 0
     assert chapter.locator("text=/\\\\\\\\(mathbb|frac|alpha_t)/").count() == 0, "raw LaTeX is on the page"
     empty = "Array.from(document.images).filter((i) => i.complete && !i.naturalWidth).map((i) => i.src)"
@@ -115,8 +119,18 @@ def test_a_slider_over_pictures_moves_without_a_kernel(html, open_page):
     page.wait_for_function(f"before => ({shown}) !== before", arg=before)
 
 
-def test_the_search_finds_a_word(html, open_page):
-    page = open_page((html / "search.html").as_uri() + "?q=continuity", offline=True)
+@pytest.fixture
+def server(html):
+    """The site as it is served: a search fetches the pages that it found, which a browser forbids to files."""
+    serve = partial(SimpleHTTPRequestHandler, directory=str(html))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_the_search_finds_a_word(server, open_page):
+    page = open_page(f"{server}/search.html?q=continuity")
     page.wait_for_selector("ul.search li a", timeout=60_000)
     assert "Rectified flow" in page.inner_text("ul.search")
 
