@@ -31,8 +31,9 @@ DATA = "captioned shapes, one or two, without the pairs held out; never the same
 def flux_shapes(scale: Scale = "laptop") -> Recipe:
     """Train a Flux and its text encoder on what ``mmdit_shapes`` learns from; the laptop run shows the way.
 
-    The full run, 1.3 million parameters, two double-stream and four single-stream blocks, takes half an hour of one
-    core.
+    The full run, 1.4 million parameters and 150,000 pictures, is as long as an hour of half a core allows. Of 200
+    captions 41 +- 4 percent are met in every word with guidance, and 24 +- 3 of those with pairs never seen; the loss
+    still falls when it ends.
     """
     full = scale == "full"
     return Recipe(
@@ -56,7 +57,10 @@ def flux_shapes(scale: Scale = "laptop") -> Recipe:
 
 
 def flux_shapes_guided(scale: Scale = "laptop") -> Recipe:
-    """Train the student of ``flux_shapes`` whose guidance is an input, from its weights: one evaluation, not two."""
+    """Train the student of ``flux_shapes`` whose guidance is an input, from its weights: one evaluation, not two.
+
+    Of 200 captions it meets 39 +- 3 percent in every word where its teacher meets 41 +- 4.
+    """
     full = scale == "full"
     return Recipe(
         name="flux_shapes_guided",
@@ -65,7 +69,7 @@ def flux_shapes_guided(scale: Scale = "laptop") -> Recipe:
         batches=told_shapes,
         loss=_guided,
         plan=Plan(
-            steps=300 if full else 30,
+            steps=140 if full else 30,
             batch_size=32,
             lr=1e-3,
             warmup=50 if full else 10,
