@@ -35,7 +35,7 @@ LENGTH = 77
 
 
 class SD3Text(nn.Module):
-    """Captions to the ``Text`` of SD3; an encoder that is None counts as empty.
+    """Captions to the ``Text`` of SD3; without T5 its tokens are zero, as SD3 allows.
 
     In training each encoder is left out, sample by sample, with probability ``dropout`` and independently of the
     others: its tokens and its part of the pooled vector become zero.
@@ -50,7 +50,7 @@ class SD3Text(nn.Module):
     """
 
     def __init__(
-        self, encoders: Sequence[nn.Module | None], tokenizers: Sequence[Any], *, width: int = 4096, dropout: float = 0
+        self, encoders: Sequence[Any], tokenizers: Sequence[Any], *, width: int = 4096, dropout: float = 0
     ) -> None:
         super().__init__()
         self.clip_l, self.clip_g, self.t5 = encoders
