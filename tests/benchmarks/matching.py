@@ -60,7 +60,6 @@ def pairs() -> Iterator[Pair]:
     from torchcfm.conditional_flow_matching import (
         ConditionalFlowMatcher,
         ExactOptimalTransportConditionalFlowMatcher,
-        TargetConditionalFlowMatcher,
     )
 
     generator = torch.Generator().manual_seed(0)
@@ -95,8 +94,6 @@ def pairs() -> Iterator[Pair]:
         _, theirs, u_t = ConditionalFlowMatcher(sigma=0.0).sample_location_and_conditional_flow(*batch, t=t)
         close(x_t, theirs)
         close(dx_t, u_t)
-        _, theirs, u_t = TargetConditionalFlowMatcher(sigma=0.0).sample_location_and_conditional_flow(*batch, t=t)
-        close(x_t, theirs)
 
     adam = torch.optim.Adam
     yield Pair("loop over the same step written bare", ours(lines, batch), {"bare": stepper(bare, batch, fused)}, 1.3)
