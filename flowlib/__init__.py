@@ -11,7 +11,7 @@ The map, from the ground up; imports only go down::
     objectives   sampling   rectify                losses; noise to data; straightness
     training   evaluation                          the one loop; distances and judges
     recipes   pretrained                           one run each, as a frozen value; released weights in our modules
-    cli                                            flowlib train | sample | evaluate | results | data | chapters
+    cli                                            flowlib show | train | sample | evaluate | results | data | chapters
     viz   coursework                               side wings, for notebooks and teachers
 
 Time runs from t = 0 (noise, x_0) to t = 1 (data, x_1) everywhere.
