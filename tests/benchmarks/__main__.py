@@ -115,7 +115,7 @@ def markdown(table: dict) -> str:
                 f"| {row['pair']} | {ratio} | {row['aim']:.2f} | {ours:.3g} ms | {row['peer']} {theirs:.3g} ms |"
             )
     where = sorted({f"{suite['machine']}, {suite['date']}" for suite in table.values()})
-    return "\n".join([*lines, "", f"Medians with quartiles, in seconds of the processor ({'; '.join(where)})."])
+    return "\n".join([*lines, "", f"Medians with quartiles, in time of the processor ({'; '.join(where)})."])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from flowlib.pretrained import dit as released_dit
 from flowlib.pretrained import flux as released_flux
 from flowlib.pretrained import sd3 as released_sd3
 
-BATCH = 2
+BATCH = 2  # with times that are whole thousandths, as diffusers counts them
 
 
 def random_weights(module: nn.Module) -> nn.Module:
@@ -114,14 +114,18 @@ class PaperBlock(nn.Module):
 def dit() -> Iterator[Pair]:
     """DiT-S/2 on latents of 4 x 32 x 32, 256 tokens."""
     from diffusers import DiTTransformer2DModel
+    from diffusers.models.embeddings import get_2d_sincos_pos_embed
 
     ours = random_weights(DiT.of("S/2"))
     theirs = DiTTransformer2DModel(num_attention_heads=6, attention_head_dim=64, num_layers=12, norm_eps=1e-6).eval()
     theirs.load_state_dict(released_dit.to_diffusers(ours.state_dict(), patch=2))
+    theirs.pos_embed.pos_embed = get_2d_sincos_pos_embed(384, 16, base_size=16)[None].float()  # the released one's
+    for block in theirs.transformer_blocks:
+        block.norm1.emb.time_proj.downscale_freq_shift = 0  # diffusers counts 127 intervals, the paper's code 128
     paper = DiT.of("S/2").eval()
     paper.load_state_dict(ours.state_dict())
     paper.blocks = nn.ModuleList(PaperBlock(block, 6) for block in paper.blocks)
-    x, t, c = torch.randn(BATCH, 4, 32, 32), torch.rand(BATCH), torch.arange(BATCH)
+    x, t, c = torch.randn(BATCH, 4, 32, 32), torch.tensor([0.25, 0.75]), torch.arange(BATCH)
     peers = {"diffusers": lambda: theirs(x, 1000 * t, c).sample, "the paper's block": lambda: paper(x, t, c)}
     yield from compared("DiT-S/2, 256 tokens", lambda: ours(x, t, c), peers)
 
@@ -136,7 +140,7 @@ def mmdit() -> Iterator[Pair]:
     from diffusers import SD3Transformer2DModel
 
     words, pooled = 256, 128
-    ours = random_weights(MMDiT(16, words, pooled, depth=6, qk_norm=True, grid=32))
+    ours = random_weights(MMDiT(16, words, pooled, depth=6, qk_norm=True, grid=32, base=16))
     theirs = SD3Transformer2DModel(
         sample_size=32,
         patch_size=2,
@@ -152,7 +156,7 @@ def mmdit() -> Iterator[Pair]:
         qk_norm="rms_norm",
     ).eval()
     theirs.load_state_dict(released_sd3.to_diffusers(ours.state_dict(), patch=2), strict=False)
-    x, t, c = torch.randn(BATCH, 16, 32, 32), torch.rand(BATCH), text(words, pooled)
+    x, t, c = torch.randn(BATCH, 16, 32, 32), torch.tensor([0.25, 0.75]), text(words, pooled)
 
     def diffusers() -> Tensor:
         return theirs(x, c.tokens, c.pooled, 1000 * t, return_dict=False)[0]
@@ -178,7 +182,7 @@ def flux() -> Iterator[Pair]:
         axes_dims_rope=axes,
     ).eval()
     theirs.load_state_dict(released_flux.to_diffusers(ours.state_dict(), patch=2))
-    x, t, c = torch.randn(BATCH, 16, 32, 32), torch.rand(BATCH), text(words, pooled)
+    x, t, c = torch.randn(BATCH, 16, 32, 32), torch.tensor([0.25, 0.75]), text(words, pooled)
     packed = x.reshape(BATCH, 16, 16, 2, 16, 2).permute(0, 2, 4, 1, 3, 5).reshape(BATCH, 256, 64)
     places = torch.cartesian_prod(torch.arange(16.0), torch.arange(16.0))
     ids = torch.cat([torch.zeros(256, 1), places], 1)

@@ -45,7 +45,7 @@ def autoencoder() -> Iterator[Pair]:
 
 def pipeline() -> Iterator[Pair]:
     """A batch of 256 pictures and labels of CIFAR-10 as float32 in [-1, 1], shuffled."""
-    from datasets import Dataset
+    from datasets import Array3D, Dataset, Features, Value
     from torch.utils.data import DataLoader
 
     try:
@@ -54,7 +54,8 @@ def pipeline() -> Iterator[Pair]:
         print(f"  left out, CIFAR-10 is not here: {error}")
         return
     levels = ((data.x + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    table = Dataset.from_dict({"img": list(levels), "label": data.c.tolist()}).with_format("torch")
+    features = Features({"img": Array3D((32, 32, 3), "uint8"), "label": Value("int64")})  # the fastest way it has
+    table = Dataset.from_dict({"img": list(levels), "label": data.c.tolist()}, features).with_format("torch")
     loader = DataLoader(table, batch_size=256, shuffle=True)
     stream = from_noise(data, 256, torch.Generator().manual_seed(0))
     batches = iter(loader)
