@@ -2,6 +2,7 @@
 
 import sys
 import types
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -90,4 +91,27 @@ def test_without_the_extra_inception_says_how_to_get_it(monkeypatch, unchecked):
     with pytest.raises(
         InputError, match=r"inception: expected the library torch-fidelity, got .* Pip install 'flowlib"
     ):
+        inception()
+
+
+def test_a_torchvision_of_another_torch_is_told(fidelity_library, monkeypatch, unchecked):
+    """It fails while it is imported, and not with an ImportError."""
+
+    class Broken(types.ModuleType):
+        def __getattr__(self, name):
+            raise RuntimeError("operator torchvision::nms does not exist")
+
+    name = "torch_fidelity.feature_extractor_inceptionv3"
+    monkeypatch.setitem(sys.modules, name, Broken(name))
+    with pytest.raises(InputError, match=r"got operator torchvision::nms .* with the torchvision of this torch"):
+        inception()
+
+
+def test_inception_without_a_network(fidelity_library, monkeypatch, unchecked):
+    def fails(*arguments):
+        raise URLError("no route to host")
+
+    module = sys.modules["torch_fidelity.feature_extractor_inceptionv3"]
+    monkeypatch.setattr(module, "FeatureExtractorInceptionV3", fails)
+    with pytest.raises(InputError, match=r"inception: expected the weights .* got .*no route to host.*/checkpoints"):
         inception()

@@ -36,20 +36,28 @@ def inception(device: str = "cpu") -> Encoder:
     Grey pictures are seen as colour ones with three equal channels.
 
     Raises:
-        InputError: the library is missing.
+        InputError: the library is missing or does not load, its weights cannot be had.
 
     Source: Heusel et al. 2017; Obukhov et al. 2020 (torch-fidelity).
     """
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # the latter: torchvision, which it imports, is of another torch
         raise InputError(
             "inception",
             expected="the library torch-fidelity",
             got=str(error),
-            cure="pip install 'flowlib[fid]'; a judge of ours needs no download",
+            cure="pip install 'flowlib[fid]', with the torchvision of this torch; a judge of ours needs neither",
         ) from error
-    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device).eval()
+    try:
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device).eval()
+    except OSError as error:
+        raise InputError(
+            "inception",
+            expected="the weights that torch-fidelity downloads at first use",
+            got=str(error),
+            cure=f"look at the network, or copy them to {torch.hub.get_dir()}/checkpoints",
+        ) from error
 
     def encode(x: Tensor) -> Tensor:
         colour = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
