@@ -1,6 +1,9 @@
 """Counts of operations against the formula of each layer, and against the published sizes."""
 
 import runpy
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,9 +67,22 @@ def test_clock_and_ceiling(monkeypatch):
 
 
 def test_the_benchmark_of_a_card_runs_small_on_a_cpu(capsys):
-    """``python tests/benchmarks/throughput.py``, two steps of it."""
+    """``python -m tests.benchmarks.throughput``, two steps of it."""
     names = runpy.run_path(str(Path(__file__).parent / "benchmarks" / "throughput.py"))
     found = names["main"](names["Options"](device="cpu", batch_size=2, steps=1))
     assert set(found) == {"unet", "dit_s", "dit_b", "dit_xl", "mmdit", "flux"}
     assert all(row["rate"] > 0 and 0 < row["share"] < 2 for row in found.values())
     assert "a smoke test and no measurement" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_benchmark_of_a_card_without_a_card():
+    """The command of the README, as it is typed."""
+    command = [sys.executable, "-m", "tests.benchmarks.throughput"]
+    run = partial(subprocess.run, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    shown = run([*command, "--help"])
+    assert shown.returncode == 0
+    assert "--model {unet,dit_s,dit_b,dit_xl,mmdit,flux,all}" in shown.stdout
+    failed = run([*command, "--device", "cuda"])
+    assert failed.returncode == 1
+    assert failed.stderr == "throughput: --device: expected a GPU that torch can use, got none. --device cpu.\n"

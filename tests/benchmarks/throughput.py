@@ -1,6 +1,6 @@
 """Pictures a second and operations a second of training, against what the machine can do in one matrix product.
 
-``python tests/benchmarks/throughput.py`` on a GPU measures the U-Net, three sizes of DiT, and blocks of MM-DiT and Flux
+``python -m tests.benchmarks.throughput`` on a GPU measures the U-Net, three sizes of DiT, and blocks of MM-DiT and Flux
 at their published widths (fewer of them, so that one card holds their optimiser), in bfloat16, compiled; on a CPU it is
 a smoke test with small models. Every step is one of flowlib's own loop: loss, backward, clipping, AdamW,
 the average. The batch stays the same, so that reading data is not measured.
@@ -11,6 +11,7 @@ Operations are counted, not estimated: two for a multiply-add, three forward pas
 from __future__ import annotations
 
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import torch
 import tyro
 from torch import nn
 
+from flowlib.errors import InputError
 from flowlib.models import DiT, Flux, MMDiT, Text, UNet
 from flowlib.objectives import flow_matching
 from flowlib.sampling import sample
@@ -156,6 +158,8 @@ def latency(model: nn.Module, case: Case, device: str, precision: str) -> None:
 def main(options: Options) -> dict[str, dict[str, float]]:
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     gpu = device == "cuda"
+    if gpu and not torch.cuda.is_available():
+        raise InputError("--device", expected="a GPU that torch can use", got="none", cure="--device cpu")
     dtype = DTYPES[options.precision or ("bfloat16" if gpu else "float32")] or torch.float32
     ceiling = matmul_ceiling(8192 if gpu else 512, device=device, dtype=dtype)
     hardware = torch.cuda.get_device_name() if gpu else f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
@@ -167,4 +171,7 @@ def main(options: Options) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, config=(tyro.conf.DisallowNone,)))
+    try:
+        main(tyro.cli(Options, prog="throughput", config=(tyro.conf.DisallowNone,)))
+    except InputError as error:
+        sys.exit(f"throughput: {error}")
