@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+from dataclasses import replace
 from itertools import repeat
 
 import pytest
@@ -111,6 +112,63 @@ def test_a_loop_in_two_parts_is_one_loop():
     parts = [(s.n, s.loss, s.lr) for s in first]
     parts += [(s.n, s.loss, s.lr) for s in train(mse, twin, repeat(batch), plan, optimizer=optimizer, done=4)]
     assert parts == whole
+
+
+# ---------------------------------------------------------------- Muon
+
+
+class Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 6), nn.Linear(6, 2)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Tanh(), nn.Linear(6, 6)) for _ in range(2))
+
+    def forward(self, x):
+        h = self.first(x)
+        for block in self.blocks:
+            h = h + block(h)
+        return self.last(h)
+
+
+def blocks_and_batch():
+    torch.manual_seed(0)
+    return Blocks(), (torch.randn(16, 3), torch.randn(16, 2))
+
+
+def test_muon_moves_matrices_of_blocks_by_one_size_in_every_direction():
+    """The first step is the gradient made orthogonal, times 0.2 sqrt(6) lr; all else moves as by AdamW."""
+    model, batch = blocks_and_batch()
+    start, twin = copy.deepcopy(model), copy.deepcopy(model)
+    plan = Plan(steps=1, lr=0.01)
+    list(train(mse, model, repeat(batch), replace(plan, optimizer="muon")))
+    list(train(mse, twin, repeat(batch), plan))
+    for (name, now), old, other in zip(model.named_parameters(), start.parameters(), twin.parameters(), strict=True):
+        if name in ("blocks.0.1.weight", "blocks.1.1.weight"):
+            (gradient,) = torch.autograd.grad(mse(start, *batch), old)
+            step = (old - now).detach() / (0.01 * 0.2 * 6**0.5)
+            u, sizes, v = torch.linalg.svd(gradient)
+            assert sizes[0] > 30 * sizes[-1]  # the gradient has long and short directions
+            moved = torch.linalg.svdvals(step)
+            assert 0.5 < moved[0] < 1.4
+            assert moved[0] / moved[-1] < (sizes[0] / sizes[-1]) / 4  # after five iterations, in bfloat16
+            assert (u.T @ step @ v.T).diagonal()[:2].min() > 0.5  # down the gradient
+        else:
+            assert torch.equal(now, other), name
+
+
+def test_a_run_by_muon_resumes_as_if_nothing_had_happened():
+    plan = Plan(steps=8, lr=0.02, warmup=2, lr_schedule="cosine", optimizer="muon")
+    runs = [Run(mse, blocks_and_batch()[0], lambda g: repeat(blocks_and_batch()[1]), plan) for _ in range(3)]
+    whole = [step.loss for step in runs[0].steps]
+    first = [step.loss for step in itertools.islice(runs[1].steps, 3)]
+    runs[2].load_state(*runs[1].state())
+    assert first + [step.loss for step in runs[2].steps] == whole
+
+
+def test_muon_without_blocks_says_so():
+    model, batch = line_and_batch()
+    with pytest.raises(InputError, match="adamw, for a model without blocks"):
+        next(train(mse, model, repeat(batch), Plan(steps=1, optimizer="muon")))
 
 
 def test_compiled_kernels_change_rounding_only(monkeypatch):

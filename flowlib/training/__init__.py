@@ -6,7 +6,9 @@ from flowlib.training.distributed import Parallel, processes
 from flowlib.training.ema import EMA
 from flowlib.training.journal import Journal, read_log
 from flowlib.training.keep import Stopped, kept
-from flowlib.training.loop import NonFiniteLoss, Plan, Step, adamw, train
+from flowlib.training.loop import NonFiniteLoss, Step, train
+from flowlib.training.optimizers import adamw, optimizer_of
+from flowlib.training.plan import Plan
 from flowlib.training.precision import in_precision
 from flowlib.training.run import Run, whole_state
 from flowlib.training.snapshot import checkpoints, load_run, save_run
@@ -30,6 +32,7 @@ __all__ = [
     "load_checkpoint",
     "load_run",
     "matmul_ceiling",
+    "optimizer_of",
     "processes",
     "read_log",
     "save_checkpoint",

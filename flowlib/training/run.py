@@ -13,8 +13,12 @@ from flowlib.datasets import Stream
 from flowlib.errors import InputError
 from flowlib.training.distributed import Parallel, everyone, parallelise, placed_like, rank, share, whole
 from flowlib.training.ema import EMA
-from flowlib.training.loop import Plan, Step, adamw, train
+from flowlib.training.loop import Step, train
+from flowlib.training.optimizers import optimizer_of
+from flowlib.training.plan import Plan
 from flowlib.training.precision import in_precision
+
+MEMORY = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")  # what AdamW and Muon keep of a parameter
 
 
 class Run:
@@ -36,7 +40,7 @@ class Run:
     Attributes:
         model: the network in training.
         averages: one EMA for each of ``plan.ema`` and ``plan.more_ema``.
-        optimizer: AdamW.
+        optimizer: the one that the plan names.
         n: steps done.
         seconds: spent on them, in all processes that worked on the run before this one too.
         steps: the training loop, one ``Step`` an update.
@@ -62,7 +66,7 @@ class Run:
             self._loss = parallelise(self._loss, model, [average.model for average in self.averages], parallel)
         if compiled:
             model.compile()
-        self.optimizer = adamw(model, plan)
+        self.optimizer = optimizer_of(model, plan)
         self._make_batches, self._generator_device = batches, device if resident else "cpu"
         self._batches = self._fresh()
         self.steps = self._steps()
@@ -86,11 +90,10 @@ class Run:
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
         """Return groups of whole tensors, on the CPU, and plain numbers; every process calls it, each gets all."""
-        names = [name for name, p in self.model.named_parameters() if p.requires_grad]
-        memory = self.optimizer.state_dict()["state"]
+        memory = {name: self.optimizer.state.get(p, {}) for name, p in self.model.named_parameters() if p.requires_grad}
         groups = {"model": whole_state(self.model)}
         groups |= {f"ema_{i}": whole_state(average.model) for i, average in enumerate(self.averages)}
-        groups["optimizer"] = _tensors({f"{names[i]}/{k}": v for i, row in memory.items() for k, v in row.items()})
+        groups["optimizer"] = _tensors({f"{name}/{k}": v for name, row in memory.items() for k, v in row.items()})
         groups["random"] = {f"{k}/{r}": v for r, row in enumerate(everyone(_random())) for k, v in row.items()}
         place = self._batches.state_dict() if isinstance(self._batches, Stream) else {}  # else drawn again
         groups["random"] |= {f"batches/{k}": v for k, v in place.items() if isinstance(v, Tensor)}
@@ -111,7 +114,7 @@ class Run:
         self.n, self.seconds = facts["n"], facts["seconds"]
         for name, p in self.model.named_parameters():
             if p.requires_grad:
-                kept = {k: groups["optimizer"].get(f"{name}/{k}") for k in ("step", "exp_avg", "exp_avg_sq")}
+                kept = {k: groups["optimizer"].get(f"{name}/{k}") for k in MEMORY}
                 self.optimizer.state[p] = {
                     k: placed_like(v, p) if v.ndim else v.to(p.device) for k, v in kept.items() if v is not None
                 }

@@ -21,7 +21,7 @@ from flowlib.atomic import check_writable, force_names, write_at_once
 from flowlib.errors import InputError
 from flowlib.training.checkpoint import check_fit
 from flowlib.training.distributed import everyone, rank
-from flowlib.training.loop import Plan
+from flowlib.training.plan import Plan
 from flowlib.training.run import Run
 
 FORMAT = 1
