@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from flowlib.datasets import captioned_shapes, tokenize, told_shapes
-from flowlib.recipes import draw_guided, draw_told, flux_shapes, flux_shapes_guided
+from flowlib.recipes import draw_captions, draw_guided, flux_shapes, flux_shapes_guided
 from flowlib.sampling import guide
 
 
@@ -59,6 +59,6 @@ def test_the_student_draws_by_one_evaluation_a_call(teacher):
     draw_guided(student, captions, torch.Generator().manual_seed(0), w=3.0, steps=4)
     once = len(calls)
     teacher.net.register_forward_hook(lambda *_: calls.append(1))
-    draw_told(teacher, captions, torch.Generator().manual_seed(0), w=3.0, steps=4)
+    draw_captions(teacher, captions, torch.Generator().manual_seed(0), w=3.0, steps=4)
     assert len(calls) - once == 2 * once
     assert tokenize(captions).shape == (2, 10)

@@ -8,11 +8,12 @@ from torch import nn
 from flowlib.errors import InputError
 from flowlib.models import Text, TextEncoder, TextToImage
 from flowlib.objectives import flow_matching, guidance_distillation
+from flowlib.paths import OT
 from flowlib.sampling import guide
 
 
 class Told(nn.Module):
-    """A field that shows what it was told: the first number of the pooled vector times a gain, plus w."""
+    """A picture that shows what was told: the first number of the pooled vector times a gain, plus w."""
 
     def __init__(self):
         super().__init__()
@@ -45,6 +46,26 @@ def test_an_encoder_sees_all_words_both_ways_and_their_order(float64, generator)
         assert float(moved.min()) > 1e-6  # every token hears of it
     assert not torch.allclose(encoder(ids.flip(1)).pooled, pooled)
     reaches_every_parameter(encoder(torch.arange(10).reshape(2, 5) % 9).tokens.pow(3).sum(), encoder)
+
+
+def test_order_is_heard_as_loudly_as_words(generator):
+    """Else a caption begins as a bag of words, and which of two shapes is red is learned last."""
+    torch.manual_seed(0)
+    encoder = TextEncoder(50, 64, length=10)
+    heard = encoder.positions(encoder.words(torch.full((1, 10), 7)))[0]
+    other = encoder.positions(encoder.words(torch.randperm(49, generator=generator)[None, :10] + 1))[0]
+    places, words = (u.var(0).mean() for u in (heard, other - encoder.positions.table))
+    assert 0.5 < float((places / words).detach()) < 2
+
+
+def test_the_velocity_leads_to_the_picture_that_is_expected(float64, generator):
+    """As the conversion of chapter 08 has it, up to the last twentieth of the way, and finite at the end."""
+    net, c, t = model().eval(), numbers(4, generator), torch.tensor([0.0, 0.3, 0.9, 1.0])
+    x = torch.randn(4, 1, 2, 2, generator=generator)
+    picture, v = net.net(x, t, net.encoder(c)), net(x, t, c)
+    want = OT().convert(picture[:3], x[:3], t[:3], have="data", want="velocity")
+    torch.testing.assert_close(v[:3], want, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(v[3], (picture[3] - x[3]) / 0.05)
 
 
 def test_captions_are_dropped_one_by_one_in_training_alone(generator):

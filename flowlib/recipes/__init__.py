@@ -11,7 +11,7 @@ from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
 from flowlib.recipes.dit_latents_cifar10 import dit_latents_cifar10
 from flowlib.recipes.families_2d import ROADS, families_2d, family_2d
 from flowlib.recipes.few_digits import few_digits
-from flowlib.recipes.flux_shapes import draw_guided, draw_told, flux_shapes, flux_shapes_guided
+from flowlib.recipes.flux_shapes import draw_guided, flux_shapes, flux_shapes_guided
 from flowlib.recipes.glow_cifar10 import glow_cifar10
 from flowlib.recipes.glow_digits import glow_digits
 from flowlib.recipes.judge_cifar10 import judge_cifar10
@@ -116,7 +116,6 @@ __all__ = [
     "draw_captions",
     "draw_digits",
     "draw_guided",
-    "draw_told",
     "families_2d",
     "family_2d",
     "few_digits",

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
-from flowlib.datasets import captioned_shapes, tokenize, told_shapes, vocabulary
+from flowlib.datasets import captioned_shapes, told_shapes, vocabulary
 from flowlib.datasets.captioned_shapes import LONGEST
-from flowlib.estimates import Estimate
-from flowlib.evaluation import caption_accuracy
 from flowlib.layers import start_at_zero
 from flowlib.models import Flux, TextEncoder, TextToImage
-from flowlib.models.text import EMPTY
 from flowlib.objectives import flow_matching, guidance_distillation
-from flowlib.recipes.mmdit_shapes import SHAPE, TIMES, WORDS
+from flowlib.recipes.mmdit_shapes import TIMES, WORDS, draw_captions, draw_pictures, evaluate, mmdit_shapes
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.stages import weights_of
-from flowlib.sampling import guide, sample
-from flowlib.shapes import Field
 from flowlib.solvers import MIDPOINT, Tableau
 from flowlib.training import Plan
 
@@ -31,9 +26,7 @@ DATA = "captioned shapes, one or two, without the pairs held out; never the same
 def flux_shapes(scale: Scale = "laptop") -> Recipe:
     """Train a Flux and its text encoder on what ``mmdit_shapes`` learns from; the laptop run shows the way.
 
-    The full run, 1.4 million parameters and 150,000 pictures, is as long as an hour of half a core allows. Of 200
-    captions 41 +- 4 percent are met in every word with guidance, and 24 +- 3 of those with pairs never seen; the loss
-    still falls when it ends.
+    The full run, 1.4 million parameters, has the plan of ``mmdit_shapes``.
     """
     full = scale == "full"
     return Recipe(
@@ -41,26 +34,15 @@ def flux_shapes(scale: Scale = "laptop") -> Recipe:
         model=partial(captioned_flux, double=2 if full else 1, single=4 if full else 1, width=96 if full else 64),
         batches=told_shapes,
         loss=partial(flow_matching, timesteps=TIMES),
-        plan=Plan(
-            steps=4700 if full else 200,
-            batch_size=32,
-            lr=6e-3,  # what starts at zero has far to go, as in dit_digits
-            warmup=200 if full else 20,
-            lr_schedule="cosine",
-            clip=0.5,
-            ema=0.999 if full else 0.98,
-        ),
-        evaluate=partial(evaluate, draw=draw_told, n=200 if full else 20),
-        draw=lambda model, n, generator: draw_told(model, captioned_shapes(n, 1, most=2).captions, generator),
+        plan=mmdit_shapes(scale).plan,
+        evaluate=partial(evaluate, n=200 if full else 20),
+        draw=lambda model, n, generator: draw_captions(model, captioned_shapes(n, 1, most=2).captions, generator),
         data=DATA,
     )
 
 
 def flux_shapes_guided(scale: Scale = "laptop") -> Recipe:
-    """Train the student of ``flux_shapes`` whose guidance is an input, from its weights: one evaluation, not two.
-
-    Of 200 captions it meets 39 +- 3 percent in every word where its teacher meets 41 +- 4.
-    """
+    """Train the student of ``flux_shapes`` whose guidance is an input, from its weights: one evaluation, not two."""
     full = scale == "full"
     return Recipe(
         name="flux_shapes_guided",
@@ -103,22 +85,6 @@ def captioned_flux(
     return TextToImage(encoder, net, dropout)
 
 
-def draw_told(
-    model: nn.Module,
-    captions: Sequence[str],
-    generator: torch.Generator,
-    *,
-    w: float = 3.0,
-    steps: int = 10,
-    method: Tableau = MIDPOINT,
-) -> Tensor:
-    """Draw one picture of each caption, (B, 3, 32, 32), under guidance of weight ``w``: two evaluations a call.
-
-    The midpoint rule never asks at t = 1, where a network can only guess; Heun's does, and leaves a veil of noise.
-    """
-    return _draw(guide(model, w, null=EMPTY), _device(model), captions, generator, steps, method)
-
-
 def draw_guided(
     model: nn.Module,
     captions: Sequence[str],
@@ -129,31 +95,7 @@ def draw_guided(
     method: Tableau = MIDPOINT,
 ) -> Tensor:
     """Draw the same by a student that is told ``w``: one evaluation a call."""
-    return _draw(partial(model, w=w), _device(model), captions, generator, steps, method)
-
-
-def _draw(
-    v: Field, device: torch.device, captions: Sequence[str], generator: torch.Generator, steps: int, method: Tableau
-) -> Tensor:
-    x_0 = torch.randn(len(captions), *SHAPE, generator=generator, device=generator.device).to(device)
-    return sample(v, x_0, tokenize(captions).to(device), steps=steps, method=method)
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, *, draw: Callable[..., Tensor], n: int) -> dict[str, Estimate]:
-    """Count the pictures that their captions are true of, without guidance and with, and with pairs never seen."""
-    metrics: dict[str, Estimate] = {}
-    for name, pairs, w in (("seen", "seen", 1.0), ("seen", "seen", 3.0), ("held-out", "held out", 3.0)):
-        data = captioned_shapes(n, 1, most=2, pairs=pairs)  # type: ignore[arg-type]
-        generator = torch.Generator().manual_seed(1)
-        x = torch.cat([draw(model, data.captions[i : i + 50], generator, w=w).cpu() for i in range(0, n, 50)])
-        for part in ("all", "colours", "kinds"):
-            metrics[f"{part} met, {name} pairs, w={w:g}, 10 midpoint steps"] = caption_accuracy(x, data.captions, part)
-    return metrics
+    return draw_pictures(partial(model, w=w), model, captions, generator, steps, method)
 
 
 def _warm(student: nn.Module) -> None:
