@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from flowlib.recipes.chain_cifar10 import chain_cifar10
 from flowlib.recipes.conditioning_digits import conditioning_digits
 from flowlib.recipes.ddpm_digits import ddpm_digits, diffuse_digits
 from flowlib.recipes.dit_cifar10 import dit_cifar10
@@ -89,6 +90,7 @@ RECIPES = {
 RECIPES |= {f"{road}_pinwheel": partial(family_2d, road=road) for road in ROADS}
 
 RESULTS: dict[str, Callable] = {
+    "chain_cifar10": chain_cifar10,
     "families_2d": families_2d,
     "conditioning_digits": conditioning_digits,
     "few_digits": few_digits,
@@ -106,6 +108,7 @@ __all__ = [
     "RESULTS",
     "Recipe",
     "Scale",
+    "chain_cifar10",
     "conditioning_digits",
     "ddpm_digits",
     "diffuse_digits",
