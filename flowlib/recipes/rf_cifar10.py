@@ -17,7 +17,7 @@ from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
 SHAPE = (3, 32, 32)
-LAPTOP_PLAN = Plan(steps=200, batch_size=32, lr=2e-3, warmup=20, lr_schedule="cosine", clip=1.0, ema=0.97)
+LAPTOP_PLAN = Plan(steps=300, batch_size=64, lr=2e-3, warmup=30, lr_schedule="cosine", clip=1.0, ema=0.98)
 
 
 def rf_cifar10(scale: Scale = "laptop") -> Recipe:
@@ -80,7 +80,7 @@ def _recipe(name: str, model: partial, plan: Plan, protocol: Protocol) -> Recipe
     )
 
 
-_tiny = partial(UNet, 3, width=16, multipliers=(1, 2, 4), blocks=1, attention=(2,))
+_tiny = partial(UNet, 3, width=8, multipliers=(1, 2, 4, 8), blocks=1, attention=(2,))
 
 
 def _batches(batch_size: int, generator: torch.Generator) -> Stream:
