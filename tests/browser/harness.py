@@ -11,8 +11,9 @@ from flowlib.paths import OT, exact_velocity
 from flowlib.solvers import RK4, solve
 from flowlib.viz.widgets import Explorer, explore
 
-PAGE = """<!doctype html><meta charset="utf-8"><title>explorer</title>
-<style>%(css)s body { background: %(background)s; margin: 1rem; font: 16px sans-serif; }</style><div id="here"></div>
+PAGE = """<!doctype html>%(head)s<meta charset="utf-8"><title>explorer</title>
+<style>%(css)s body { background: %(background)s; margin: 1rem; font: 16px sans-serif; }</style>
+<body %(body)s><div id="here"></div>
 <script type="module">
 const state = %(state)s, listeners = {};
 for (const name of ["data", "field", "colors"]) {
@@ -28,20 +29,21 @@ window.model = {
   save_changes: () => {},
   emit: (event, ...values) => listeners[event].forEach((f) => f(...values)),
 };
-const { default: widget } = await import("data:text/javascript;base64,%(script)s");
-window.stop = widget.render({ model: window.model, el: document.getElementById("here") });
+const script = new Blob([%(script)s], { type: "text/javascript" }); // anywidget imports it in the same way
+window.script = await import(URL.createObjectURL(script));
+window.stop = window.script.default.render({ model: window.model, el: document.getElementById("here") });
 window.ready = true;
 </script>"""
 
 
-def write_page(explorer: Explorer, path: Path, *, background: str = "#ffffff") -> str:
-    """Write the page of ``explorer`` and return its address."""
+def write_page(explorer: Explorer, path: Path, *, background: str = "#ffffff", head: str = "", body: str = "") -> str:
+    """Write the page of ``explorer`` and return its address; ``body`` is what the page says of itself there."""
     names = ("n", "panels", "limits", "data", "field", "colors", "palette", "label", "solves", "t")
     state = {name: getattr(explorer, name) for name in names}
     state = {k: base64.b64encode(v).decode() if isinstance(v, bytes) else v for k, v in state.items()}
-    script = base64.b64encode(str(explorer._esm).encode()).decode()
+    script = json.dumps(str(explorer._esm)).replace("</", "<\\/")
     filled = {"css": explorer._css, "state": json.dumps(state), "script": script, "background": background}
-    path.write_text(PAGE % filled)
+    path.write_text(PAGE % (filled | {"head": head, "body": body}))
     return path.as_uri()
 
 

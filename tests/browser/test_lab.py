@@ -101,6 +101,6 @@ def test_the_explorer_is_scrubbed_and_the_kernel_solves_a_dropped_particle(lab, 
     drag(page, (track["x"] + 8, y), (track["x"] + 0.6 * track["width"], y))
     page.wait_for_function(f"document.querySelector('.fx').frames > {frames}")
     assert 0.5 < float(page.inner_text(".fx output").split()[-1]) < 0.7
-    box = page.locator(".fx-over").nth(1).bounding_box()
+    box = page.locator(".fx-box").nth(1).bounding_box()
     page.mouse.click(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
     page.wait_for_function("document.querySelector('.fx-note').textContent.startsWith('Solved by the kernel')")

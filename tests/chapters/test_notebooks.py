@@ -100,6 +100,17 @@ def test_a_slider_needs_no_kernel(path):
 
 
 @by_main
+def test_a_stored_explorer_has_the_script_of_the_library(path):
+    """It travels in the notebook, so that a page needs no kernel; `make notebooks` stores the new one."""
+    from flowlib.viz.widgets import Explorer
+
+    stored = json.loads(path.read_text())["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    for model in stored.values():
+        if model["model_name"] == "AnyModel":
+            assert (model["state"]["_esm"], model["state"]["_css"]) == (str(Explorer._esm), str(Explorer._css))
+
+
+@by_main
 def test_a_third_of_the_cells_check_something(path):
     code = cells(path)
     assert sum(map(is_checked, code)) >= len(code) / 3

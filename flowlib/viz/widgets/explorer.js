@@ -1,6 +1,6 @@
 // The particle explorer: thousands of particles on their precomputed paths, one canvas a panel, all panels in step.
 // A path is cubic between evenly spaced knots, which arrive as 16-bit integers (packing.py has the same formula in
-// Python). A frame is four multiplications a coordinate and a few bytes a dot, so that 15,000 particles keep up with
+// Python). A frame is four multiplications a coordinate and a few numbers a dot, so that 15,000 particles keep up with
 // the screen on a laptop without a graphics card.
 
 const SECONDS = 4; // from t = 0 to t = 1
@@ -89,41 +89,45 @@ class Arrows {
   }
 }
 
-// Dots are written straight into the pixels: a call of the canvas for each would cost ten times as much.
-function stamp(radius) {
-  const dots = [], reach = Math.ceil(radius);
+// Dots are written straight into the pixels: a call of the canvas for each would cost ten times as much. A pixel is one
+// number, 0xAABBGGRR; its blue and red are mixed in one multiplication, and what a dot adds is computed beforehand.
+const RED_BLUE = 0xff00ff, GREEN = 0xff00, OPAQUE = 0xff000000;
+
+function packed(color) {
+  const n = parseInt(color.slice(1), 16);
+  return (OPAQUE | ((n & 255) << 16) | (n & GREEN) | (n >> 16)) >>> 0;
+}
+
+// A round dot on a canvas `size` wide: the places of its pixels, the share of what lies under them that stays (of 256),
+// and what each colour adds to each of them.
+function stamp(radius, size, colors) {
+  const at = [], rest = [], reach = Math.ceil(radius);
   for (let dy = -reach; dy <= reach; dy++) {
     for (let dx = -reach; dx <= reach; dx++) {
       const cover = Math.min(Math.max(radius + 0.5 - Math.hypot(dx, dy), 0), 1);
-      if (cover > 0.05) dots.push({ dx, dy, alpha: Math.round(256 * OPACITY * cover) });
+      if (cover > 0.05) { at.push(dy * size + dx); rest.push(256 - Math.round(256 * OPACITY * cover)); }
     }
   }
-  return { dots, reach };
+  const added = (mask) => Uint32Array.from(colors.flatMap((c) => rest.map((r) => (c & mask) * (256 - r))));
+  return { reach, at: Int32Array.from(at), rest: Int32Array.from(rest), redBlue: added(RED_BLUE), green: added(GREEN) };
 }
 
-function rgb(color) {
-  const n = parseInt(color.slice(1), 16);
-  return [n >> 16, (n >> 8) & 255, n & 255];
-}
-
-function splat(panel, theme, labels, colors) {
-  const { size, pixels, paths, limits, mark } = panel, { dots, reach } = mark;
-  const [red, green, blue] = rgb(theme.background);
-  pixels.fill((255 << 24) | (blue << 16) | (green << 8) | red);
-  const scale = size / (limits[1] - limits[0]), n = paths.n, x = paths.x;
+function splat({ size, pixels, paths, limits, mark, image, context }, background, labels, kinds) {
+  const { reach, at, rest, redBlue, green } = mark, dots = at.length, { n, x } = paths;
+  const low = limits[0], high = limits[1], scale = size / (high - low), end = size - reach;
+  pixels.fill(background);
   for (let i = 0; i < n; i++) {
-    const px = ((x[2 * i] - limits[0]) * scale) | 0, py = ((limits[1] - x[2 * i + 1]) * scale) | 0;
-    if (px < reach || py < reach || px >= size - reach || py >= size - reach) continue;
-    const [r, g, b] = colors[labels[i] % colors.length];
-    for (let j = 0; j < dots.length; j++) {
-      const dot = dots[j], at = (py + dot.dy) * size + px + dot.dx, under = pixels[at], a = dot.alpha, rest = 256 - a;
-      pixels[at] = (255 << 24)
-        | ((((under >> 16) & 255) * rest + b * a) >> 8 << 16)
-        | ((((under >> 8) & 255) * rest + g * a) >> 8 << 8)
-        | (((under & 255) * rest + r * a) >> 8);
+    const px = ((x[2 * i] - low) * scale) | 0, py = ((high - x[2 * i + 1]) * scale) | 0;
+    if (px < reach || py < reach || px >= end || py >= end) continue;
+    const middle = py * size + px, color = (labels[i] % kinds) * dots;
+    for (let j = 0; j < dots; j++) {
+      const under = pixels[middle + at[j]];
+      pixels[middle + at[j]] = OPAQUE
+        | (((Math.imul(under & RED_BLUE, rest[j]) + redBlue[color + j]) >>> 8) & RED_BLUE)
+        | (((under & GREEN) * rest[j] + green[color + j]) >>> 8 & GREEN);
     }
   }
-  panel.canvas.getContext("2d").putImageData(panel.image, 0, 0);
+  context.putImageData(image, 0, 0);
 }
 
 function element(tag, attributes = {}, ...children) {
@@ -139,7 +143,7 @@ function isDark(el) {
     const c = getComputedStyle(at).backgroundColor.match(/[\d.]+/g)?.map(Number) ?? [];
     if (c.length === 3 || c[3] > 0.5) return 0.3 * c[0] + 0.59 * c[1] + 0.11 * c[2] < 128;
   }
-  return false;
+  return ["vscode-dark", "vscode-high-contrast"].includes(document.body.dataset.vscodeThemeKind); // transparent there
 }
 
 function read(model) {
@@ -158,9 +162,10 @@ function build(panels, root) {
   const row = element("div", { class: "fx-panels" });
   for (const panel of panels) {
     panel.canvas = element("canvas", { role: "img", "aria-label": `particles: ${panel.name}` });
-    panel.over = element("canvas", { class: "fx-over", "aria-hidden": "true" });
-    const box = element("div", { class: "fx-box" }, panel.canvas, panel.over);
-    row.append(element("figure", {}, element("figcaption", {}, panel.name), box));
+    panel.over = element("canvas", { class: "fx-over", "aria-hidden": "true", hidden: "" });
+    panel.box = element("div", { class: "fx-box" }, panel.canvas, panel.over);
+    panel.context = panel.canvas.getContext("2d", { alpha: false }); // nothing shines through: half of the page's work
+    row.append(element("figure", {}, element("figcaption", {}, panel.name), panel.box));
   }
   const play = element("button", { type: "button", class: "fx-play", "aria-label": "play" }, "▶");
   const slider = element("input", { type: "range", min: 0, max: 1, step: 0.001, "aria-label": "time t" });
@@ -181,7 +186,7 @@ function render({ model, el }) {
   el.append(root);
   const panels = read(model), ui = build(panels, root), labels = new Uint8Array(bytes(model.get("colors")));
   const n = model.get("n"), solves = model.get("solves"), palette = model.get("palette");
-  let t = model.get("t"), playing = false, held = 0, last = 0, stale = true, visible = true, theme, colors;
+  let t = model.get("t"), playing = false, held = 0, last = 0, stale = true, visible = true, theme, background;
   let hovered = -1, own = [], ticket = 0, frame = 0;
   root.frames = 0; // drawn so far, for those who measure
 
@@ -193,8 +198,15 @@ function render({ model, el }) {
     const dark = isDark(el);
     root.classList.toggle("fx-dark", dark);
     theme = dark ? palette.dark : palette.light;
-    colors = theme.particles.map(rgb);
+    background = packed(theme.background);
+    for (const panel of panels) mark(panel);
     stale = true;
+  }
+
+  function mark(panel) {
+    if (!panel.size) return;
+    const radius = (panel.size / 330) * Math.min(Math.max(2.6 * (n / 500) ** -0.35, 1.0), 2.6);
+    panel.mark = stamp(radius, panel.size, theme.particles.map(packed));
   }
 
   function resize() {
@@ -203,9 +215,9 @@ function render({ model, el }) {
       if (!size || size === panel.size) continue;
       for (const canvas of [panel.canvas, panel.over]) canvas.width = canvas.height = size;
       panel.size = size;
-      panel.image = panel.canvas.getContext("2d").createImageData(size, size);
+      panel.image = panel.context.createImageData(size, size);
       panel.pixels = new Uint32Array(panel.image.data.buffer);
-      panel.mark = stamp((size / 330) * Math.min(Math.max(2.6 * (n / 500) ** -0.35, 1.0), 2.6));
+      mark(panel);
     }
     stale = true;
   }
@@ -233,19 +245,31 @@ function render({ model, el }) {
     }
   }
 
+  // What lies over the particles; where nothing does, the browser is spared a layer.
+  function drawOver(panel, i) {
+    const arrows = ui.arrows.checked && panel.arrows;
+    panel.over.hidden = !arrows && !own.length && hovered < 0;
+    if (panel.over.hidden && panel.clean) return;
+    const g = panel.over.getContext("2d"), kinds = theme.particles;
+    g.clearRect(0, 0, panel.size, panel.size);
+    panel.clean = panel.over.hidden;
+    if (arrows) arrows.draw(g, t, panel.limits, panel.size, theme.arrows);
+    for (const { paths, exact } of own) line(g, panel, paths[i], theme.own, !exact[i]);
+    if (hovered >= 0) line(g, panel, panel.paths.path(hovered), kinds[labels[hovered] % kinds.length]);
+  }
+
   function draw() {
     for (const [i, panel] of panels.entries()) {
       if (!panel.size) continue;
       panel.paths.move(t);
-      splat(panel, theme, labels, colors);
-      const g = panel.over.getContext("2d");
-      g.clearRect(0, 0, panel.size, panel.size);
-      if (ui.arrows.checked && panel.arrows) panel.arrows.draw(g, t, panel.limits, panel.size, theme.arrows);
-      for (const { paths, exact } of own) line(g, panel, paths[i], theme.own, !exact[i]);
-      if (hovered >= 0) line(g, panel, panel.paths.path(hovered), theme.particles[labels[hovered] % colors.length]);
+      splat(panel, background, labels, theme.particles.length);
+      drawOver(panel, i);
     }
-    ui.readout.textContent = `t = ${t.toFixed(2)}`;
-    ui.slider.value = t;
+    const words = `t = ${t.toFixed(2)}`;
+    if (words !== ui.readout.textContent || !playing) { // setting the page anew costs as much as the particles
+      ui.readout.textContent = words;
+      ui.slider.value = t;
+    }
     root.frames += 1;
     stale = false;
   }
@@ -255,9 +279,8 @@ function render({ model, el }) {
     const step = Math.min((now - last) / 1000, 0.1);
     last = now;
     if (playing && visible) {
-      if (t < 1) t = Math.min(1, t + step / SECONDS);
-      else if ((held += step) > HOLD) { held = 0; t = 0; }
-      stale = true;
+      if (t < 1) { t = Math.min(1, t + step / SECONDS); stale = true; }
+      else if ((held += step) > HOLD) { held = 0; t = 0; stale = true; }
     }
     if (stale && visible) draw();
   }
@@ -309,13 +332,13 @@ function render({ model, el }) {
   }
 
   for (const panel of panels) {
-    panel.over.addEventListener("pointermove", (event) => {
+    panel.box.addEventListener("pointermove", (event) => {
       const { index, distance } = panel.paths.nearest(place(panel, event));
       const near = distance < 0.04 * (panel.limits[1] - panel.limits[0]) ? index : -1;
       if (near !== hovered) { hovered = near; stale = true; }
     });
-    panel.over.addEventListener("pointerleave", () => { hovered = -1; stale = true; });
-    panel.over.addEventListener("click", (event) => drop(place(panel, event)));
+    panel.box.addEventListener("pointerleave", () => { hovered = -1; stale = true; });
+    panel.box.addEventListener("click", (event) => drop(place(panel, event)));
   }
   ui.play.addEventListener("click", () => setPlaying(!playing));
   ui.slider.addEventListener("input", () => { if (playing) setPlaying(false); t = +ui.slider.value; stale = true; });
