@@ -12,6 +12,7 @@ Source: Peebles and Xie 2023.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -117,7 +118,7 @@ class DiT(nn.Module):
         self.norm = layer_norm(width)
         self.modulation = modulation(width, 1, "adaln" if conditioning == "adaln_zero" else conditioning)
         self.head = nn.Linear(width, channels * patch**2)
-        self._initialise()
+        start_at_rest(self, self.head, self.embed_time)
 
     @classmethod
     def of(cls, name: str, **changes: Any) -> DiT:
@@ -152,26 +153,44 @@ class DiT(nn.Module):
         (last,) = self.modulation(e)
         return self.head(last.into(self.norm(tokens)))
 
-    def _initialise(self) -> None:
-        self.apply(start_xavier)
-        for layer in self.embed_time:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-        for layer in self.modules():  # every block starts as the identity: depth costs nothing at first
-            if isinstance(layer, AdaLN):
-                start_at_zero(layer.linear)
-        start_at_zero(self.head)  # the first velocity is 0, whatever the blocks do
-
     def _check(self, x: Tensor, t: Tensor, c: Tensor | None) -> tuple[int, int]:
-        grid = patch_grid(x, self.patch)
-        if x.shape[1] != self.channels:
-            raise InputError("x", expected=f"shape (B, {self.channels}, H, W)", got=f"shape {tuple(x.shape)}")
-        check_time(t, x)
+        grid = check_pictures(x, t, self.channels, self.patch)
         if self.embed_class is not None:
             self.embed_class.check(c, len(x))
         elif c is not None:
             raise InputError("c", expected="None, this field has no classes", got=f"shape {tuple(c.shape)}")
         return grid
+
+
+def start_at_rest(net: nn.Module, head: nn.Module, clocks: Iterable[nn.Module]) -> None:
+    """Draw the weights of a DiT, an MM-DiT or a Flux so that v = 0 and each gated block is the identity.
+
+    Args:
+        net: the whole network.
+        head: its last layer.
+        clocks: the layers that read a time, or another number embedded like one.
+    """
+    net.apply(start_xavier)
+    for layer in clocks:
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+    for layer in net.modules():  # every block starts as the identity: depth costs nothing at first
+        if isinstance(layer, AdaLN):
+            start_at_zero(layer.linear)
+    start_at_zero(head)  # the first velocity is 0, whatever the blocks do
+
+
+def check_pictures(x: Tensor, t: Tensor, channels: int, patch: int) -> tuple[int, int]:
+    """Patches in a column and in a row of pictures x, (B, channels, H, W), whose times t, (B,), are checked too.
+
+    Raises:
+        InputError: pictures that the patch does not divide or of other channels, times outside [0, 1].
+    """
+    grid = patch_grid(x, patch)
+    if x.shape[1] != channels:
+        raise InputError("x", expected=f"shape (B, {channels}, H, W)", got=f"shape {tuple(x.shape)}")
+    check_time(t, x)
+    return grid
 
 
 def modulation(width: int, branches: int, conditioning: Conditioning) -> nn.Module:

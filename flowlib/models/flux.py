@@ -28,23 +28,20 @@ from flowlib.layers import (
     grid_ids,
     layer_norm,
     mlp,
-    patch_grid,
     patchify,
     plain_attention,
     rms_norm,
     rotary_angles,
     rotate,
-    start_at_zero,
-    start_xavier,
     time_embedding,
     unpatchify,
 )
 from flowlib.layers.attention import check_heads
-from flowlib.models.dit import TIME_FEATURES
+from flowlib.models.dit import TIME_FEATURES, check_pictures, start_at_rest
 from flowlib.models.mmdit import JointBlock, check_text, hide_padding
 from flowlib.models.text import Text
+from flowlib.models.vit import named_size
 from flowlib.shapes import Batch, PerSample
-from flowlib.tensors import check_time
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"channels": 3, "words": 96, "pooled": 96, "width": 96, "heads": 4, "double": 2, "single": 4}
@@ -143,7 +140,7 @@ class Flux(nn.Module):
         self.norm = layer_norm(width)
         self.modulation = AdaLN(width, 1, gate=False)
         self.head = nn.Linear(width, channels * patch**2)
-        self._initialise()
+        start_at_rest(self, self.head, (*self.embed_time, *(self.embed_guidance or ())))
 
     @classmethod
     def of(cls, name: str, **changes: Any) -> Flux:
@@ -152,9 +149,7 @@ class Flux(nn.Module):
         Raises:
             InputError: no such size.
         """
-        if name not in SIZES:
-            raise InputError("name", expected=f"a size: {', '.join(SIZES)}", got=name)
-        return cls(**(SIZES[name] | changes))
+        return cls(**(named_size(name, SIZES) | changes))
 
     def forward(self, x: Batch, t: PerSample, c: Text, *, w: PerSample | float | None = None) -> Batch:
         """Velocity at pictures x, (B, C, H, W), times t, (B,), texts c, and guidance w, (B,) or one number.
@@ -186,21 +181,8 @@ class Flux(nn.Module):
         ids = torch.cat([torch.zeros(words, 3, dtype=torch.long, device=device), grid_ids(1, *grid, device=device)])
         return rotary_angles(ids, self.axes)
 
-    def _initialise(self) -> None:
-        self.apply(start_xavier)
-        for layer in (*self.embed_time, *(self.embed_guidance or ())):
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-        for layer in self.modules():  # every block starts as the identity: depth costs nothing at first
-            if isinstance(layer, AdaLN):
-                start_at_zero(layer.linear)
-        start_at_zero(self.head)  # the first velocity is 0, whatever the blocks do
-
     def _check(self, x: Tensor, t: Tensor, c: Text, w: Tensor | float | None) -> tuple[int, int]:
-        grid = patch_grid(x, self.patch)
-        if x.shape[1] != self.channels:
-            raise InputError("x", expected=f"shape (B, {self.channels}, H, W)", got=f"shape {tuple(x.shape)}")
-        check_time(t, x)
+        grid = check_pictures(x, t, self.channels, self.patch)
         check_text(c, len(x), self.words, self.pooled)
         if (w is None) == (self.embed_guidance is not None):
             raise InputError(

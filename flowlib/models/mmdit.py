@@ -29,15 +29,13 @@ from flowlib.layers import (
     patch_grid,
     patchify,
     sinusoidal_2d,
-    start_at_zero,
-    start_xavier,
     time_embedding,
     unpatchify,
 )
-from flowlib.models.dit import TIME_FEATURES
+from flowlib.models.dit import TIME_FEATURES, check_pictures, start_at_rest
 from flowlib.models.text import Text
+from flowlib.models.vit import named_size
 from flowlib.shapes import Batch, PerSample
-from flowlib.tensors import check_time
 
 SIZES: dict[str, dict[str, Any]] = {  # SD3 medium and SD3.5 large, by their parameters
     "2B": {"depth": 24},
@@ -141,7 +139,7 @@ class MMDiT(nn.Module):
         # A buffer, since released weights bring a table of their own.
         self.places: Tensor
         self.register_buffer("places", sinusoidal_2d(places, places, width).unflatten(0, (grid, grid)))
-        self._initialise()
+        start_at_rest(self, self.head, self.embed_time)
 
     @classmethod
     def of(cls, name: str, **changes: Any) -> MMDiT:
@@ -150,9 +148,7 @@ class MMDiT(nn.Module):
         Raises:
             InputError: no such size.
         """
-        if name not in SIZES:
-            raise InputError("name", expected=f"a size: {' or '.join(SIZES)}", got=name)
-        return cls(**(SIZES[name] | changes))
+        return cls(**(named_size(name, SIZES) | changes))
 
     def forward(self, x: Batch, t: PerSample, c: Text) -> Batch:
         """Velocity at pictures x, (B, C, H, W), times t, (B,), and texts c."""
@@ -173,23 +169,11 @@ class MMDiT(nn.Module):
         e = self.embed_time(time_embedding(t, TIME_FEATURES).to(x.dtype)) + self.embed_pooled(c.pooled)
         return self.embed_text(c.tokens), image, e
 
-    def _initialise(self) -> None:
-        self.apply(start_xavier)
-        for layer in self.embed_time:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02)
-        for layer in self.modules():  # every block starts as the identity: depth costs nothing at first
-            if isinstance(layer, AdaLN):
-                start_at_zero(layer.linear)
-        start_at_zero(self.head)  # the first velocity is 0, whatever the blocks do
-
     def _check(self, x: Tensor, t: Tensor, c: Text) -> tuple[int, int]:
-        grid = patch_grid(x, self.patch)
-        if x.shape[1] != self.channels or max(grid) > self.grid:
+        grid = check_pictures(x, t, self.channels, self.patch)
+        if max(grid) > self.grid:
             most = self.grid * self.patch
-            expected = f"shape (B, {self.channels}, H, W) with H and W at most {most}"
-            raise InputError("x", expected=expected, got=f"shape {tuple(x.shape)}")
-        check_time(t, x)
+            raise InputError("x", expected=f"pictures with H and W at most {most}", got=f"shape {tuple(x.shape)}")
         check_text(c, len(x), self.words, self.pooled)
         return grid
 

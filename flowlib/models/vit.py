@@ -9,6 +9,7 @@ Source: Dosovitskiy et al. 2021.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -120,6 +121,17 @@ class ViT(nn.Module):
         patches = self.embed_patch(patchify(x, self.patch))  # (B, N, width)
         first = self.class_token.expand(len(x), 1, -1)
         return self.positions(torch.cat([first, patches], 1))
+
+
+def named_size(name: str, sizes: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a table has under a name.
+
+    Raises:
+        InputError: a size that the table does not have.
+    """
+    if name not in sizes:
+        raise InputError("name", expected=f"a size: {', '.join(sizes)}", got=name)
+    return sizes[name]
 
 
 def published_size(name: str, sizes: dict[str, tuple[int, int, int]]) -> dict[str, int]:
