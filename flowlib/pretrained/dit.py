@@ -25,6 +25,7 @@ from flowlib.paths import VP
 from flowlib.paths import Path as ProbabilityPath
 from flowlib.paths.conventions import from_ddpm, linear_betas
 from flowlib.pretrained.files import State, check_keys, download, read_weights
+from flowlib.pretrained.layouts import depth_of, put_into
 from flowlib.shapes import Field
 
 WHAT = "the keys of a released DiT"
@@ -114,9 +115,7 @@ def load_dit(path: str | Path, model: DiT | None = None, *, heads: int | None = 
         raise InputError("path", expected="DiT's own keys, or those of diffusers", got=f"{path}, which begins {first}")
     if model is None:
         model = _empty(state, ours, heads)
-    check_keys(ours, model.state_dict(), "weights of this DiT")
-    model.load_state_dict(ours, assign=next(model.parameters()).is_meta)
-    return model.eval()
+    return put_into(model, ours)
 
 
 def velocity(net: Field, path: ProbabilityPath = VP()) -> Field:  # noqa: B008  frozen
@@ -136,7 +135,7 @@ def from_released(state: State) -> dict[str, Tensor]:
     Raises:
         InputError: a key that is missing or unexpected, positions that are not the sinusoids of a square.
     """
-    depth = _depth(state, "blocks.")
+    depth = depth_of(state, "blocks")
     ours = _renamed(state, _names(RELEASED, RELEASED_BLOCK, "blocks", depth), {"pos_embed"})
     side = round(state["pos_embed"].shape[1] ** 0.5)
     if not torch.allclose(state["pos_embed"].float(), _positions(side, ours), atol=1e-4):
@@ -146,7 +145,7 @@ def from_released(state: State) -> dict[str, Tensor]:
 
 def to_released(state: State, *, patch: int, side: int) -> dict[str, Tensor]:
     """The layout of the paper's code, of our state; ``side`` is that of the grid of positions, which it stores."""
-    names = _names(RELEASED, RELEASED_BLOCK, "blocks", _depth(state, "blocks."))
+    names = _names(RELEASED, RELEASED_BLOCK, "blocks", depth_of(state, "blocks"))
     theirs = {_swap(key, names): value for key, value in _patches_out(state, patch).items()}
     return theirs | {"pos_embed": _positions(side, state)}
 
@@ -157,7 +156,7 @@ def from_diffusers(state: State) -> dict[str, Tensor]:
     Raises:
         InputError: a key that is missing or unexpected, copies that differ.
     """
-    depth = _depth(state, "transformer_blocks.")
+    depth = depth_of(state, "transformer_blocks")
     state = dict(state)
     for i in range(depth):
         for kind in ("weight", "bias"):
@@ -175,7 +174,7 @@ def from_diffusers(state: State) -> dict[str, Tensor]:
 
 def to_diffusers(state: State, *, patch: int) -> dict[str, Tensor]:
     """Diffusers' layout of our state; its model wants ``norm_eps=1e-6``, and divides the frequencies of time by 127."""
-    depth = _depth(state, "blocks.")
+    depth = depth_of(state, "blocks")
     names = _diffusers_names(depth)
     theirs = {_swap(key, names): value for key, value in _patches_out(state, patch).items()}
     for key in [key for key in theirs if ".attn1.qkv." in key]:
@@ -235,15 +234,11 @@ def _positions(side: int, state: State) -> Tensor:
     return sinusoidal_2d(places, places, state["head.weight"].shape[1]).float()[None]
 
 
-def _depth(state: State, blocks: str) -> int:
-    return 1 + max((int(key.split(".")[1]) for key in state if key.startswith(blocks)), default=-1)
-
-
 def _empty(state: State, ours: State, heads: int | None) -> DiT:
     """A DiT without numbers, of the size of the weights ``ours``, whose file had the tensors ``state``."""
     patch = next(value.shape[-1] for value in state.values() if value.ndim == 4)
     width, features = ours["embed_patch.weight"].shape
-    depth = _depth(ours, "blocks.")
+    depth = depth_of(ours, "blocks")
     published = {(d, w): h for d, w, h in SIZES.values()}
     if heads is None and (depth, width) not in published:
         raise InputError("heads", expected="their number, for a size that is not published", got=None)

@@ -26,6 +26,7 @@ from torch import Tensor
 from flowlib.errors import InputError
 from flowlib.models import Flux
 from flowlib.pretrained.files import State, check_keys, read_weights
+from flowlib.pretrained.layouts import depth_of, halves_swapped, of_text, put_into
 
 WHAT = "the keys of a released Flux"
 WHOLE = "model.diffusion_model."  # before the keys in files that hold the text encoders and the autoencoder too
@@ -55,9 +56,7 @@ RELEASED_DOUBLE = {  # of the picture's stream; that of the text has txt for img
     "mlp_image.0": "img_mlp.0",
     "mlp_image.2": "img_mlp.2",
 }
-RELEASED_DOUBLE |= {
-    ours.replace("image", "text"): theirs.replace("img", "txt") for ours, theirs in RELEASED_DOUBLE.items()
-}
+RELEASED_DOUBLE |= of_text(RELEASED_DOUBLE, "img", "txt")
 RELEASED_SINGLE = {
     "modulation.linear": "modulation.lin",
     "into": "linear1",
@@ -126,9 +125,7 @@ def load_flux(path: str | Path, model: Flux | None = None, *, axes: tuple[int, i
         raise InputError("path", expected="Flux's own keys, or those of diffusers", got=got)
     if model is None:
         model = _empty(ours, axes)
-    check_keys(ours, model.state_dict(), "weights of this Flux")
-    model.load_state_dict(ours, assign=next(model.parameters()).is_meta)
-    return model.eval()
+    return put_into(model, ours)
 
 
 def from_released(state: State, *, patch: int = PATCH) -> dict[str, Tensor]:
@@ -158,7 +155,7 @@ def from_diffusers(state: State, *, patch: int = PATCH) -> dict[str, Tensor]:
     wanted = [part for parts in names.values() for part in parts]
     check_keys(state, {key: state.get(key, torch.empty(0)) for key in wanted}, WHAT)
     ours = {key: torch.cat([state[part] for part in parts]) for key, parts in names.items()}
-    return _scale_first(_channels_last(ours, patch))
+    return halves_swapped(_channels_last(ours, patch), "modulation.linear")
 
 
 def to_diffusers(state: State, *, patch: int = PATCH) -> dict[str, Tensor]:
@@ -166,7 +163,7 @@ def to_diffusers(state: State, *, patch: int = PATCH) -> dict[str, Tensor]:
     names = {ours: theirs.split() for ours, theirs in _names(state, "diffusers")}
     width = state["head.weight"].shape[1]
     theirs: dict[str, Tensor] = {}
-    for key, value in _scale_first(_channels_first(state, patch)).items():
+    for key, value in halves_swapped(_channels_first(state, patch), "modulation.linear").items():
         parts = names[key]
         first = [width] * (len(parts) - 1)  # queries, keys and values; the last part has what is left
         pieces = value.split([*first, len(value) - sum(first)])
@@ -190,7 +187,7 @@ def _names(state: State, layout: str) -> Iterator[tuple[str, str]]:
         ("single_blocks", "single_transformer_blocks", RELEASED_SINGLE if released else DIFFUSERS_SINGLE),
     ):
         there = ours if released else theirs
-        for i in range(max(_depth(state, ours), _depth(state, there))):
+        for i in range(max(depth_of(state, ours), depth_of(state, there))):
             yield from _leaves(f"{ours}.{i}.", f"{there}.{i}.", names, gain)
 
 
@@ -219,16 +216,6 @@ def _reordered(state: dict[str, Tensor], before: str, after: str, patch: int) ->
     }
 
 
-def _scale_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Shift and scale in front of the head in the other order, which is its own inverse."""
-    keys = [f"modulation.linear.{kind}" for kind in ("weight", "bias")]
-    return state | {key: torch.cat(state[key].chunk(2)[::-1]) for key in keys}
-
-
-def _depth(state: State, blocks: str) -> int:
-    return 1 + max((int(key.split(".")[1]) for key in state if key.startswith(f"{blocks}.")), default=-1)
-
-
 def _empty(ours: State, axes: tuple[int, int, int] | None) -> Flux:
     """A Flux without numbers, of the size of the weights ``ours``."""
     width, features = ours["embed_patch.weight"].shape
@@ -242,8 +229,8 @@ def _empty(ours: State, axes: tuple[int, int, int] | None) -> Flux:
             ours["embed_pooled.0.weight"].shape[1],
             width=width,
             heads=width // head,
-            double=_depth(ours, "double_blocks"),
-            single=_depth(ours, "single_blocks"),
+            double=depth_of(ours, "double_blocks"),
+            single=depth_of(ours, "single_blocks"),
             patch=PATCH,
             axes=axes or AXES[head],
             guidance="embed_guidance.0.weight" in ours,

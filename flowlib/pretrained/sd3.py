@@ -22,6 +22,7 @@ from torch import Tensor
 from flowlib.errors import InputError
 from flowlib.models import MMDiT
 from flowlib.pretrained.files import State, check_keys, read_weights
+from flowlib.pretrained.layouts import depth_of, halves_swapped, of_text, put_into
 
 WHAT = "the keys of a released SD3"
 WHOLE = "model.diffusion_model."  # before the keys of the network in the publisher's file, which has an autoencoder too
@@ -48,9 +49,7 @@ RELEASED_BLOCK = {  # of the picture's stream; that of the text has context_bloc
     "mlp_image.0": "x_block.mlp.fc1",
     "mlp_image.2": "x_block.mlp.fc2",
 }
-RELEASED_BLOCK |= {
-    ours.replace("image", "text"): theirs.replace("x_block", "context_block") for ours, theirs in RELEASED_BLOCK.items()
-}
+RELEASED_BLOCK |= of_text(RELEASED_BLOCK, "x_block", "context_block")
 DIFFUSERS = {
     "embed_patch": "pos_embed.proj",
     "embed_text": "context_embedder",
@@ -104,9 +103,7 @@ def load_sd3(path: str | Path, model: MMDiT | None = None, *, heads: int | None 
         raise InputError("path", expected="SD3's own keys, or those of diffusers", got=got)
     if model is None:
         model = _empty(state, ours, heads)
-    check_keys(ours, model.state_dict(), "weights of this MMDiT")
-    model.load_state_dict(ours, assign=next(model.parameters()).is_meta)
-    return model.eval()
+    return put_into(model, ours)
 
 
 def from_released(state: State) -> dict[str, Tensor]:
@@ -157,7 +154,7 @@ def to_diffusers(state: State, *, patch: int) -> dict[str, Tensor]:
 
 def _names(state: State, blocks: str, once: Mapping[str, str], block: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Our keys and theirs, of a model with as many blocks and the same norms as ``state``, ours or theirs."""
-    depth, qk_norm = _depth(state, blocks), any("norm_q" in key or "ln_q" in key for key in state)
+    depth, qk_norm = depth_of(state, blocks), any("norm_q" in key or "ln_q" in key for key in state)
     theirs = "joint_blocks" if block is RELEASED_BLOCK else "transformer_blocks"
     for ours, name in once.items():
         yield from ((f"{ours}.{kind}", f"{name}.{kind}") for kind in ("weight", "bias"))
@@ -191,13 +188,7 @@ def _patches_out(state: State, patch: int) -> dict[str, Tensor]:
 
 def _scale_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Shift and scale of the modulations without a gate in the other order, which is its own inverse."""
-    last = f"blocks.{_depth(state, 'blocks') - 1}.modulation_text.linear"
-    keys = [f"{layer}.{kind}" for layer in (last, "modulation.linear") for kind in ("weight", "bias")]
-    return state | {key: torch.cat(state[key].chunk(2)[::-1]) for key in keys}
-
-
-def _depth(state: State, blocks: str) -> int:
-    return 1 + max((int(key.split(".")[1]) for key in state if key.startswith(f"{blocks}.")), default=-1)
+    return halves_swapped(state, f"blocks.{depth_of(state, 'blocks') - 1}.modulation_text.linear", "modulation.linear")
 
 
 def _empty(state: State, ours: State, heads: int | None) -> MMDiT:
@@ -208,7 +199,7 @@ def _empty(state: State, ours: State, heads: int | None) -> MMDiT:
             channels,
             ours["embed_text.weight"].shape[1],
             ours["embed_pooled.0.weight"].shape[1],
-            depth=_depth(ours, "blocks"),
+            depth=depth_of(ours, "blocks"),
             width=width,
             heads=heads or width // HEAD_WIDTH,
             patch=patch,
