@@ -97,6 +97,27 @@ def test_ancestral_steps_are_those_of_diffusers(steps, generator):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("steps", [2, 6])
+def test_heun_with_a_last_step_of_euler_is_diffusers(steps, generator):
+    from diffusers import FlowMatchHeunDiscreteScheduler
+
+    net, x_0, asked = fixed_net(generator), torch.randn(3, 2, generator=generator), []
+    schedule = FlowMatchHeunDiscreteScheduler(num_train_timesteps=steps)  # its smallest level is then one step
+    schedule.set_timesteps(steps)
+    theirs = x_0
+    for k in schedule.timesteps:
+        theirs = schedule.step(-net(theirs, (1 - k / steps).expand(3).to(x_0)), k, theirs).prev_sample
+
+    def v(x, t, c):
+        asked.append(float(t[0]))
+        return net(x, t)
+
+    torch.testing.assert_close(sample(v, x_0, steps=steps, last=EULER), theirs, rtol=1e-5, atol=1e-5)  # float32
+    assert len(asked) == 2 * steps - 1
+    assert max(asked) == pytest.approx(1 - 1 / steps)  # never t = 1
+    assert torch.equal(sample(v, x_0, steps=1, last=EULER), sample(v, x_0, steps=1, method=EULER))
+
+
 def test_zero_terminal_table_starts_from_a_prediction_of_the_data(generator):
     path = Table(zero_terminal_snr(linear_betas(100)))
     x = torch.randn(3, 2, generator=generator)
