@@ -2,16 +2,19 @@
 
 import pytest
 import torch
+from pictures import write_sets
 from safetensors.torch import save_file
 
-from flowlib.datasets import digits
+from flowlib.datasets import cifar10, digits, from_noise
 from flowlib.datasets.sources import VARIABLE
 from flowlib.errors import InputError
 from flowlib.evaluation import accuracy
 from flowlib.models import DiT
 from flowlib.recipes import dit_cifar10, dit_digits, dit_imagenet256_xl2, judge_digits, vit_cifar10, vit_digits
+from flowlib.recipes.dit_cifar10 import evaluate
 from flowlib.recipes.dit_digits import draw_guided, variety
 from flowlib.recipes.dit_imagenet256_xl2 import latents
+from flowlib.recipes.judges import judges_of
 from flowlib.recipes.vit_cifar10 import mixed, shifted
 from flowlib.recipes.vit_digits import bent
 
@@ -120,10 +123,24 @@ def test_the_shipped_dit_is_read_and_guidance_trades_variety_for_it():
     drawn = {w: draw_guided(net, c, torch.Generator().manual_seed(0), w=w) for w in (0.5, 1.0, 2.0)}
     read = {w: float(accuracy(judge, x, c)) for w, x in drawn.items()}
     apart = {w: float(variety(x, c)) for w, x in drawn.items()}
-    assert read[1.0] >= 0.965
+    assert read[1.0] >= 0.98
     assert read[2.0] >= max(0.99, read[1.0])
     assert read[1.0] > read[0.5] + 0.1
     assert apart[2.0] < apart[1.0] < apart[0.5]
+
+
+def test_photographs_are_read_by_the_judges_at_hand_in_the_order_they_were_drawn(tmp_path, monkeypatch):
+    write_sets(tmp_path, monkeypatch)
+    x, c = torch.randn(300, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(300) % 10
+    parts = iter(x.split(250))
+    model = dit_cifar10().build().eval()
+    found = evaluate(model, draw=lambda *_: next(parts), held_out=lambda n, _: cifar10("test"), n=300)
+    for judge in judges_of("cifar10"):
+        assert found[f"recognised by {judge.name} (25 Heun steps, w=2)"] == accuracy(judge.model, x, c)
+    assert len(found) == 1 + len(judges_of("cifar10"))
+    data = from_noise(cifar10("test"), len(cifar10("test").x), torch.Generator().manual_seed(1))
+    x_0, x_1, _ = next(data)
+    assert float(found["held-out loss"]) == pytest.approx(float((x_1 - x_0).square().mean()), rel=0.05)  # v = 0 so far
 
 
 def test_the_imagenet_run_says_when_its_latents_are_random(tmp_path, monkeypatch):

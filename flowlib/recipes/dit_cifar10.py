@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from flowlib.datasets import cifar10, from_noise
+from flowlib.datasets import Labelled, cifar10, from_noise
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy
 from flowlib.models import DiT
 from flowlib.objectives import LogitNormal, flow_matching
-from flowlib.recipes.recipe import WEIGHTS, Recipe, Scale
-from flowlib.recipes.vit_cifar10 import vit_cifar10
-from flowlib.sampling import guide, sample
-from flowlib.solvers import HEUN
+from flowlib.recipes.dit_digits import draw_guided
+from flowlib.recipes.judges import judges_of
+from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
-NULL = 10
+Draw = Callable[[nn.Module, Tensor, torch.Generator], Tensor]  # (model, classes, generator) to pictures
+
+draw_photographs = partial(draw_guided, shape=(3, 32, 32), w=2.0, steps=25)
 
 
 def dit_cifar10(scale: Scale = "laptop") -> Recipe:
@@ -27,18 +29,42 @@ def dit_cifar10(scale: Scale = "laptop") -> Recipe:
     The full run is for a GPU: 3.4 M parameters, so that the weights fit with the book. The laptop one shows the way.
     """
     full = scale == "full"
+    return class_conditional(
+        "dit_cifar10",
+        partial(DiT, 3, 10, patch=2 if full else 4),
+        lambda batch_size, generator: from_noise(cifar10("train"), batch_size, generator, flip=True),
+        draw_photographs,
+        lambda n, generator: Labelled(*(part[:n] for part in cifar10("test"))),
+        full=full,
+        data="CIFAR-10, the 50,000 training pictures, mirrored at random",
+    )
+
+
+def class_conditional(
+    name: str,
+    network: partial[DiT],
+    batches: Callable[[int, torch.Generator], Iterator[tuple[Tensor, ...]]],
+    draw: Draw,
+    held_out: Callable[[int, torch.Generator], Labelled],
+    *,
+    full: bool,
+    data: str,
+) -> Recipe:
+    """One training for pixels and for latents, so that the two can be compared.
+
+    Args:
+        name: of the recipe.
+        network: a DiT of its channels and patch; width, depth and heads are the same for all.
+        batches: as in ``Recipe``.
+        draw: trained model, classes and generator to pictures.
+        held_out: n examples of what the network sees, with their classes.
+        full: whether the run is for a GPU.
+        data: what it is trained on, for the card.
+    """
     return Recipe(
-        name="dit_cifar10",
-        model=partial(
-            DiT,
-            3,
-            10,
-            patch=2 if full else 4,
-            width=160 if full else 64,
-            depth=7 if full else 4,
-            heads=5 if full else 4,
-        ),
-        batches=lambda batch_size, generator: from_noise(cifar10("train"), batch_size, generator, flip=True),
+        name=name,
+        model=partial(network, width=160 if full else 64, depth=7 if full else 4, heads=5 if full else 4),
+        batches=batches,
         loss=partial(flow_matching, timesteps=LogitNormal()),
         plan=Plan(
             steps=40_000 if full else 300,
@@ -50,35 +76,27 @@ def dit_cifar10(scale: Scale = "laptop") -> Recipe:
             precision="bfloat16" if full else "float32",
             ema=0.9995 if full else 0.99,
         ),
-        evaluate=partial(evaluate, n=2000 if full else 100),
-        draw=lambda model, n, generator: draw_photographs(model, torch.arange(n) % 10, generator),
-        data="CIFAR-10, the 50,000 training pictures, mirrored at random",
+        evaluate=partial(evaluate, draw=draw, held_out=held_out, n=2000 if full else 100),
+        draw=lambda model, n, generator: draw(model, torch.arange(n) % 10, generator),
+        data=data,
     )
 
 
-def draw_photographs(
-    model: nn.Module, c: Tensor, generator: torch.Generator, *, w: float = 2.0, steps: int = 25
-) -> Tensor:
-    """Draw one picture of each class in ``c``, (B, 3, 32, 32), by guided Heun steps."""
-    device = next(model.parameters()).device
-    x_0 = torch.randn(len(c), 3, 32, 32, generator=generator).to(device)
-    return sample(guide(model, w, null=NULL), x_0, c.to(device), steps=steps, method=HEUN)
-
-
 @torch.no_grad()
-def evaluate(model: nn.Module, *, n: int) -> dict[str, Estimate]:
-    """Loss on held-out pictures, at fixed noise and times; and where the judge's weights are, what it recognises."""
+def evaluate(
+    model: nn.Module, *, draw: Draw, held_out: Callable[[int, torch.Generator], Labelled], n: int
+) -> dict[str, Estimate]:
+    """Loss on what was held out, at fixed noise and times, and what each judge at hand recognises of ``n`` pictures."""
     generator = torch.Generator().manual_seed(1)
     device = next(model.parameters()).device
-    test = cifar10("test")
-    held_out = from_noise(test, min(n, 500, len(test.x)), generator)
-    losses = []
-    for _ in range(4):
-        batch = (part.to(device) for part in next(held_out))
-        losses.append(float(flow_matching(model, *batch, generator=generator)))
-    metrics = {"loss on held-out pictures": Estimate.of(losses)}
-    if (WEIGHTS / "vit_cifar10.safetensors").is_file():
-        c = torch.arange(n) % 10
-        x = torch.cat([draw_photographs(model, part, generator).cpu() for part in c.split(250)])
-        metrics["recognised (25 Heun steps, w=2)"] = accuracy(vit_cifar10("full").load(), x, c)
-    return metrics
+    examples = held_out(min(n, 500), generator)
+    batches = from_noise(examples, len(examples.x), generator)
+    losses = [
+        float(flow_matching(model, *(part.to(device) for part in next(batches)), generator=generator)) for _ in range(4)
+    ]
+    c = torch.arange(n) % 10
+    drawn = torch.cat([draw(model, part, generator).cpu() for part in c.split(250)])
+    return {"held-out loss": Estimate.of(losses)} | {
+        f"recognised by {judge.name} (25 Heun steps, w=2)": accuracy(judge.model, drawn, c)
+        for judge in judges_of("cifar10")
+    }

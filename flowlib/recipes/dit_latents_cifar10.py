@@ -8,20 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from flowlib.datasets import Labelled, LatentShards, cifar10, from_noise, open_latents, write_latents
+from flowlib.datasets import Labelled, LatentShards, cifar10, open_latents, write_latents
 from flowlib.errors import InputError
-from flowlib.estimates import Estimate
-from flowlib.evaluation import accuracy
 from flowlib.models import Autoencoder, DiT
-from flowlib.objectives import LogitNormal, flow_matching
-from flowlib.recipes.dit_cifar10 import NULL
-from flowlib.recipes.judges import judges_of
+from flowlib.recipes.dit_cifar10 import class_conditional
+from flowlib.recipes.dit_digits import draw_guided
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.stages import RUNS, weights_of
 from flowlib.recipes.vae_cifar10 import SIDE, vae_cifar10
-from flowlib.sampling import guide, sample
-from flowlib.solvers import HEUN
-from flowlib.training import Plan
 from flowlib.training.distributed import size as world_size
 
 SOME = 2000  # pictures that the laptop run encodes
@@ -34,31 +28,13 @@ def dit_latents_cifar10(scale: Scale = "laptop") -> Recipe:
     encoder. The full run is for a GPU; the laptop one, on 2000 pictures, shows the way.
     """
     full = scale == "full"
-    return Recipe(
-        name="dit_latents_cifar10",
-        model=partial(
-            DiT,
-            4,
-            10,
-            patch=1,
-            width=160 if full else 64,
-            depth=7 if full else 4,
-            heads=5 if full else 4,
-        ),
-        batches=lambda batch_size, generator: latents_of_cifar10(full).from_noise(batch_size, generator),
-        loss=partial(flow_matching, timesteps=LogitNormal()),
-        plan=Plan(
-            steps=40_000 if full else 300,
-            batch_size=256 if full else 32,
-            lr=1e-3,
-            warmup=1000 if full else 50,
-            lr_schedule="cosine",
-            clip=1.0,
-            precision="bfloat16" if full else "float32",
-            ema=0.9995 if full else 0.99,
-        ),
-        evaluate=partial(evaluate, n=2000 if full else 100),
-        draw=lambda model, n, generator: draw_decoded(model, torch.arange(n) % 10, generator),
+    return class_conditional(
+        "dit_latents_cifar10",
+        partial(DiT, 4, 10, patch=1),
+        lambda batch_size, generator: latents_of_cifar10(full).from_noise(batch_size, generator),
+        draw_decoded,
+        held_out_latents,
+        full=full,
         data="latents of CIFAR-10 by vae_cifar10, " + ("50,000 pictures, mirrored too" if full else f"{SOME} pictures"),
     )
 
@@ -90,31 +66,17 @@ def latents_of_cifar10(full: bool) -> LatentShards:
     return LatentShards(latents.shards, latents.mean, latents.std, shift, scale)
 
 
+@torch.no_grad()
 def draw_decoded(model: nn.Module, c: Tensor, generator: torch.Generator, *, w: float = 2.0, steps: int = 25) -> Tensor:
     """Draw latents of each class in ``c`` by guided Heun steps, and decode them, (B, 3, 32, 32)."""
-    device = next(model.parameters()).device
-    x_0 = torch.randn(len(c), 4, SIDE, SIDE, generator=generator).to(device)
-    z = sample(guide(model, w, null=NULL), x_0, c.to(device), steps=steps, method=HEUN)
-    with torch.no_grad():
-        return _autoencoder().to(device).pictures(z)
+    z = draw_guided(model, c, generator, shape=(4, SIDE, SIDE), w=w, steps=steps)
+    return _autoencoder().to(z.device).pictures(z)
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, *, n: int) -> dict[str, Estimate]:
-    """Loss on latents of held-out pictures, at fixed noise and times; and where a judge is at hand, what it reads."""
-    generator = torch.Generator().manual_seed(1)
-    device = next(model.parameters()).device
-    x, c = (part[: min(n, 500)] for part in cifar10("test"))
-    z = _autoencoder().latents(x, generator)
-    held_out = from_noise(Labelled(z, c), len(z), generator)
-    batches = ((part.to(device) for part in next(held_out)) for _ in range(4))
-    losses = [float(flow_matching(model, *batch, generator=generator)) for batch in batches]
-    metrics = {"loss on latents of held-out pictures": Estimate.of(losses)}
-    for judge in judges_of("cifar10"):
-        c = torch.arange(n) % 10
-        drawn = torch.cat([draw_decoded(model, part, generator).cpu() for part in c.split(250)])
-        metrics[f"recognised by {judge.name} (25 Heun steps, w=2)"] = accuracy(judge.model, drawn, c)
-    return metrics
+def held_out_latents(n: int, generator: torch.Generator) -> Labelled:
+    """Latents of held-out pictures, with their classes."""
+    x, c = (part[:n] for part in cifar10("test"))
+    return Labelled(_autoencoder().latents(x, generator), c)
 
 
 def _autoencoder() -> Autoencoder:
