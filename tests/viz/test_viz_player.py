@@ -111,7 +111,9 @@ def test_a_player_with_a_field_over_a_density_keeps_to_its_budget() -> None:
     def busy(ax: Axes, t: float) -> None:
         viz.field(lambda x, t: -x * t[:, None], t, n=14, ax=viz.density(log_prob, ax=ax), max_speed=4.0)
 
-    assert max(len(png) for png in viz.player(busy, TIMES, widget=False).frames) < 20_000
+    frames = viz.player(busy, TIMES, widget=False).frames
+    assert Image.open(io.BytesIO(frames[0])).size == (336, 336)  # three inches of the page
+    assert max(map(len, frames)) < 15_000  # 13,884 with words as large as the page's
 
 
 def test_the_gif_plays_all_frames_for_ever() -> None:

@@ -108,6 +108,12 @@ def test_words_in_a_figure_are_as_large_as_those_of_the_page() -> None:
                 assert word.get_fontsize() * figure.dpi / 72 >= PAGE_TEXT - 1e-9, word
 
 
+def test_a_figure_is_no_finer_than_its_words_ask_for() -> None:
+    """Its bytes grow with the square of this: a word of the smallest size is as large as the page's, and no larger."""
+    assert RC["font.size"] * RC["figure.dpi"] / 72 == pytest.approx(PAGE_TEXT)
+    assert RC["savefig.dpi"] == "figure"
+
+
 def test_sequential_map_falls_evenly_in_lightness_from_white() -> None:
     light = lightness(viz.SEQUENTIAL(np.linspace(0, 1, 101))[:, :3])
     assert light[0] == pytest.approx(100, abs=0.1)
