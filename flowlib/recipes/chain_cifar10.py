@@ -23,7 +23,7 @@ from flowlib.training.speed import forward_flops
 
 STEPS = (1, 2, 4, 8, 100)
 STAGES = {"rf_cifar10": rf_cifar10, "rf2_cifar10": rf2_cifar10, "rf2_cifar10_distilled": rf2_cifar10_distilled}
-PROTOCOLS = {"laptop": replace(LAPTOP, n=250, reference=5000), "full": FULL}
+PROTOCOLS = {"laptop": replace(LAPTOP, n=250, reference=2000), "full": FULL}
 
 
 def chain_cifar10(path: str | File | None = None, seeds: Sequence[int] = (1,)) -> list[Row]:
