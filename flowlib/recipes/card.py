@@ -24,7 +24,7 @@ def write_card(
         "scale": scale,
         "plan": {name: value if value != float("inf") else None for name, value in asdict(recipe.plan).items()},
         "data": recipe.data,
-        "commit": _commit(),
+        "commit": commit_of(),
         "minutes": round(seconds / 60, 1),
         "hardware": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
@@ -34,15 +34,20 @@ def write_card(
     path.write_text(json.dumps(card, indent=2) + "\n")
 
 
-def _commit() -> str:
+def commit_of(folder: Path = Path(__file__).parent) -> str:
+    """Commit of the checkout that holds ``folder``, "-dirty" behind it where files differ; "unknown" outside of one.
+
+    What lies in data/ does not count: a run that makes shipped weights anew has just written over them.
+    """
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
+
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
+        head = git("rev-parse", "--short=12", "HEAD")
+        changed = git("diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)data")
+    except OSError:
         return "unknown"
-    return described.stdout.strip()
+    if head.returncode:
+        return "unknown"
+    return head.stdout.strip() + ("-dirty" if changed.returncode else "")
