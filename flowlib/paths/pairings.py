@@ -142,7 +142,8 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     The permutation does not change when a batch is moved or scaled, or when a number is taken from a row or a column of
     the costs. Each of these brings the costs nearer to the solved form, in which the best partner costs zero and
     shortest augmenting paths (scipy) are short: at worst the least cost of each column is taken off; in the plane, the
-    potentials of a few sweeps of Sinkhorn's iteration. From some thousands the network simplex (POT) wins.
+    potentials of a few sweeps of Sinkhorn's iteration. From some thousands the network simplex (POT) wins, which starts
+    from the same potentials.
     """
     n, d = x_0.shape
     if n < 2:
@@ -155,11 +156,14 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     cost += np.square(a).sum(1)[:, None]
     if n <= FEW:
         return _shortest_paths(cost)
+    f = _row_potential(cost)
     if n <= MANY:
-        return _shortest_paths(cost - _row_potential(cost)[:, None])
+        return _shortest_paths(cost - f[:, None])
     from ot import emd
 
-    return emd([], [], cost, check_marginals=False, center_dual=False, numItermax=100_000_000).argmax(0)
+    start = f, (cost - f[:, None]).min(0)
+    options = {"check_marginals": False, "center_dual": False, "numItermax": 100_000_000}
+    return emd([], [], cost, potentials_init=start, **options).argmax(0)
 
 
 def _shortest_paths(cost: np.ndarray) -> np.ndarray:
@@ -172,16 +176,19 @@ def _shortest_paths(cost: np.ndarray) -> np.ndarray:
 def _row_potential(cost: np.ndarray) -> np.ndarray:
     """Approximate potential f, (n,): the optimal pairs nearly minimise ``cost[i, j] - f[i]`` down their columns.
 
-    Sinkhorn's iteration in float32 with less and less entropy, each stage from the potentials of the one before.
+    Sinkhorn's iteration in float32 with less and less entropy, each stage from the potentials of the one before. Each
+    sweep goes 1.7 times as far as it should (over-relaxation), which needs about half as many.
     """
-    coarse = torch.from_numpy(cost - cost.min(0)).float()
+    coarse = torch.from_numpy(cost).float()
+    coarse -= coarse.amin(0)
     f, g = coarse.amin(1), coarse.new_zeros(len(cost))
-    for reg, sweeps in ((0.1, 10), (0.03, 20), (0.01, 40))[: 1 if len(cost) <= 2 * FEW else 3]:
+    for reg, sweeps in ((0.1, 6), (0.02, 10), (0.005, 16))[: 1 if len(cost) <= 2 * FEW else 3]:
         kernel = (f[:, None] + g).sub_(coarse).div_(reg).clamp_(min=-80).exp_()  # denormal numbers are very slow
-        row = torch.ones_like(f)
-        for _ in range(sweeps):
-            column = 1 / (row @ kernel)
-            row = 1 / (kernel @ column)
+        row = 1 / kernel.sum(1)
+        column = 1 / (row @ kernel)
+        for _ in range(sweeps - 1):
+            row = row**-0.7 * (kernel @ column) ** -1.7
+            column = column**-0.7 * (row @ kernel) ** -1.7
         f, g = f + reg * row.log(), g + reg * column.log()
     return f.double().nan_to_num(0, 0, 0).numpy()  # every finite potential is allowed, a good one is quick
 
