@@ -55,6 +55,26 @@ def test_every_solver_finds_the_plan_of_pot(limits, generator, monkeypatch):
         assert optimal_transport(x_0, x_1).tolist() == plan.argmax(0).tolist()
 
 
+@pytest.mark.parametrize("kind", ["the same set", "every point twice", "grid", "line", "outliers"])
+@pytest.mark.parametrize("limits", [(0, 0), (0, 10_000)])
+def test_potentials_are_a_start_and_no_more(kind, limits, generator, monkeypatch):
+    """Where many permutations tie, or Sinkhorn's potentials are poor, the cost is the least all the same."""
+    monkeypatch.setattr(pairings, "FEW", limits[0])
+    monkeypatch.setattr(pairings, "MANY", limits[1])
+    x_0, x_1 = two_clouds(240, (2,), generator)
+    x_0, x_1 = {
+        "the same set": lambda: (x_1.flip(0), x_1),
+        "every point twice": lambda: (x_0[:120].repeat(2, 1), x_1[:120].repeat_interleave(2, 0)),
+        "grid": lambda: (x_0.round(), x_1.round()),
+        "line": lambda: (x_0[:, :1] * torch.tensor([1.0, 2.0]), x_1[:, :1] * torch.tensor([1.0, 2.0])),
+        "outliers": lambda: (torch.cat([x_0[1:], x_0[:1] + 1e4]), torch.cat([x_1[:1] - 1e5, x_1[1:]])),
+    }[kind]()
+    index = optimal_transport(x_0, x_1)
+    assert sorted(index.tolist()) == list(range(240))
+    least = squared_distances(x_0, x_1)[linear_sum_assignment(squared_distances(x_0, x_1).numpy())].sum()
+    assert cost(x_0, x_1, index) == pytest.approx(float(least), rel=1e-9, abs=1e-9)
+
+
 @pytest.mark.parametrize("n", [30, 150])
 def test_moving_and_scaling_change_nothing(n, generator):
     x_0, x_1 = two_clouds(n, (2,), generator)
