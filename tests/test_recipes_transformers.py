@@ -123,7 +123,7 @@ def test_the_shipped_dit_is_read_and_guidance_trades_variety_for_it():
     drawn = {w: draw_guided(net, c, torch.Generator().manual_seed(0), w=w) for w in (0.5, 1.0, 2.0)}
     read = {w: float(accuracy(judge, x, c)) for w, x in drawn.items()}
     apart = {w: float(variety(x, c)) for w, x in drawn.items()}
-    assert read[1.0] >= 0.98
+    assert read[1.0] >= 0.985
     assert read[2.0] >= max(0.99, read[1.0])
     assert read[1.0] > read[0.5] + 0.1
     assert apart[2.0] < apart[1.0] < apart[0.5]

@@ -24,9 +24,10 @@ NULL = 10  # the class that says nothing
 def dit_digits(scale: Scale = "laptop") -> Recipe:
     """Train a DiT of 0.3 M parameters on straight lines from noise to digits; one label in ten is dropped.
 
-    Times are logit-normal: most is learned in the middle of the road. Near t = 1 such a law hardly looks, and Heun's
-    last evaluation is there; the last step may be Euler's. The laptop run takes a minute and a half on one core, the
-    full one, whose weights the book ships, three.
+    Times are logit-normal: in 8 Heun steps the judge reads 99.2 +- 0.1 percent (four seeds of noise), where even times
+    gave 98.5. Near t = 1 such a law hardly looks, and Heun's last evaluation is there: 90 percent of the digits are
+    told from real ones, but one half, which is chance, where the last step is Euler's or every one the midpoint rule's.
+    The laptop run takes a minute and a half on one core, the full one, whose weights the book ships, three.
     """
     full = scale == "full"
     return Recipe(
