@@ -46,6 +46,7 @@ $(VENDOR)/.done: $(VENV)/.done
 	@cp $(VENV)/share/jupyter/nbextensions/anywidget/index.js $(VENDOR)/anywidget.js
 	@touch $@
 
+export FLOWLIB_REPOSITORY
 book: setup vendor            ## build the site in _build/html from the stored outputs: no kernel, no network when read
 	OMP_NUM_THREADS=1 $(BIN)/python site/build.py
 

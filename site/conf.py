@@ -1,8 +1,11 @@
 """How Sphinx makes the site; `build.py` calls it."""
 
 import os
+import re
 import sys
 from pathlib import Path
+
+from sphinx.errors import ConfigError
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -10,7 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 project = "Flows: from noise to pictures"
 author = "The flowlib authors"
 project_copyright = "2026, the flowlib authors"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "crossrefs", "docstrings"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "crossrefs", "docstrings", "stills"]
 exclude_patterns = ["_build"]
 
 # pages
@@ -48,11 +51,15 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-if repository := os.environ.get("FLOWLIB_REPOSITORY"):  # where the book is published: its address is not in the book
+# Where the book is published: its address is not in the book. Without it no page has a button that leads to nowhere.
+if repository := os.environ.get("FLOWLIB_REPOSITORY", "").rstrip("/").removesuffix(".git"):
+    if not re.fullmatch(r"https://[^/@\s]+/[^/\s]+/[^/\s]+", repository):
+        raise ConfigError(f"FLOWLIB_REPOSITORY: expected https://host/owner/name, got {repository}")
     html_theme_options |= {
         "repository_url": repository,
+        "repository_branch": "HEAD",  # whatever the branch is called there
         "use_repository_button": True,
-        "launch_buttons": {"binderhub_url": "https://mybinder.org"},
+        "launch_buttons": {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"},
     }
 
 # scripts, all of them from our own folder

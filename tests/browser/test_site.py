@@ -1,6 +1,8 @@
 """The site that `make book` builds: links, and pages in a browser that has no network."""
 
 import importlib.util
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +34,8 @@ def html():
             pytest.skip("the scripts of the site are not here, and there is no npm to fetch them (`make vendor`)")
         if subprocess.run(["make", "vendor"], cwd=ROOT, capture_output=True).returncode:
             pytest.skip("`make vendor` could not fetch the scripts of the site")
-    built = subprocess.run([sys.executable, "site/build.py"], cwd=ROOT, capture_output=True, text=True)
+    nowhere = {name: value for name, value in os.environ.items() if name != "FLOWLIB_REPOSITORY"}
+    built = subprocess.run([sys.executable, "site/build.py"], cwd=ROOT, capture_output=True, text=True, env=nowhere)
     assert built.returncode == 0, built.stderr[-3000:]
     return ROOT / "_build" / "html"
 
@@ -66,6 +69,60 @@ def test_the_library_is_described(html):
     text = (html / "api" / "paths.html").read_text()
     assert 'id="flowlib.paths.exact_velocity"' in text
     assert "InputError" in text
+
+
+def test_symbols_and_coursework_have_their_pages(html):
+    notation = (html / "chapters" / "notation.html").read_text()
+    assert notation.count("<tr") > 40
+    teachers = (html / "teachers.html").read_text()
+    assert "make grade SUBMISSIONS=folder" in teachers
+    assert 'href="api/coursework.html' in teachers
+    front = (html / "index.html").read_text()
+    for page in ("chapters/notation.html", "teachers.html", "api/index.html"):
+        assert f'href="{page}"' in front
+
+
+def test_every_picture_of_a_chapter_has_its_sentence(html):
+    for page in html.glob("chapters/*/*.html"):
+        for image in re.findall(r'<img [^>]*src="[^"]*_images/[^>]*>', page.read_text()):
+            assert len(re.search(r'alt="([^"]*)"', image)[1].split()) >= 8, (page.name, image)
+
+
+def test_without_an_address_no_page_offers_to_launch_it(html):
+    assert not [page for page in html.rglob("*.html") if "mybinder" in page.read_text()]
+
+
+@pytest.fixture
+def small_site(html, tmp_path):
+    """Build two pages as `make book` does, for a book that is published at an address; return what was said, too."""
+    page = Path("chapters/00_map/exercises.ipynb")
+    (tmp_path / page).parent.mkdir(parents=True)
+    shutil.copy(ROOT / page, tmp_path / page)
+    (tmp_path / "index.md").write_text(f"# A book\n\n```{{toctree}}\n{page.with_suffix('')}\n```\n")
+
+    def build(address):
+        command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-c", str(ROOT / "site"), ".", "html"]
+        environment = os.environ | {"FLOWLIB_REPOSITORY": address}
+        built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+        return tmp_path / "html" / page.with_suffix(".html"), page, built.stderr
+
+    return build
+
+
+def test_with_an_address_every_notebook_can_be_launched_from_there(html, small_site):
+    built, page, _ = small_site("https://github.com/someone/a-copy.git/")
+    (url,) = set(re.findall(r'href="(https://mybinder.org[^"]*)"', built.read_text()))
+    assert url == f"https://mybinder.org/v2/gh/someone/a-copy/HEAD?urlpath=lab/tree/{page}"
+    assert 'href="https://github.com/someone/a-copy"' in built.read_text()
+    for one in html.glob("chapters/*/*.html"):  # a page lies where its notebook does, so each address is right
+        assert (ROOT / one.relative_to(html)).with_suffix(".ipynb").is_file()
+
+
+@pytest.mark.parametrize("address", ["a-copy", "https://someone:secret@github.com/someone/a-copy"])
+def test_an_address_that_cannot_be_launched_is_refused(small_site, address):
+    built, _, said = small_site(address)
+    assert "FLOWLIB_REPOSITORY: expected https://host/owner/name" in said
+    assert not built.exists()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +174,53 @@ def test_a_slider_over_pictures_moves_without_a_kernel(html, open_page):
     for _ in range(4):
         page.keyboard.press("ArrowRight")
     page.wait_for_function(f"before => ({shown}) !== before", arg=before)
+
+
+def test_a_slider_answers_within_a_tenth_of_a_second(html, open_page):
+    """From the key to the picture, decoded and drawn, by the page's own clock; the best of a few."""
+    page = open_page((html / "chapters/05_reflow/05_reflow.html").as_uri(), offline=True)
+    page.wait_for_selector(".widget-slider", timeout=60_000)
+    page.locator(".widget-slider").first.scroll_into_view_if_needed()
+    page.locator(".noUi-handle").first.focus()
+    page.evaluate("""() => {
+      const shown = () => Array.from(document.querySelectorAll(".jupyter-widgets img")).find((i) => i.offsetParent);
+      window.waits = [];
+      document.addEventListener("keydown", async (event) => {
+        const before = shown(), start = event.timeStamp;
+        while (shown() === before) await new Promise(requestAnimationFrame);
+        await shown().decode();
+        requestAnimationFrame(() => window.waits.push(performance.now() - start));
+      }, true);
+    }""")
+    for i in range(1, 5):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(f"window.waits.length === {i}")
+    assert min(page.evaluate("window.waits")) < 100
+
+
+@pytest.mark.parametrize("chapter", ["04_rectified_flow", "05_reflow"])
+def test_without_scripts_the_still_pictures_are_seen(html, open_page, chapter):
+    page = open_page((html / f"chapters/{chapter}/{chapter}.html").as_uri(), offline=True, java_script_enabled=False)
+    stills = page.locator(".still img")
+    assert stills.count() > 0
+    for image in stills.all():
+        image.scroll_into_view_if_needed()
+        box = image.bounding_box()
+        assert min(box["width"], box["height"]) > 200
+        assert len(image.get_attribute("alt").split()) >= 8
+
+
+def test_with_scripts_a_still_picture_gives_way_and_lends_its_words(html, open_page):
+    page = open_page((html / "chapters/05_reflow/05_reflow.html").as_uri(), offline=True)
+    page.wait_for_selector(".widget-slider", timeout=60_000)
+    page.wait_for_function("document.querySelectorAll('.widget-subarea img').length > 3")
+    assert not page.locator(".still").first.is_visible()
+    assert page.locator(".widget-subarea img:not([alt])").count() == 0
+    words = {image.get_attribute("alt") for image in page.locator(".still img").all()}
+    assert page.locator(".widget-subarea img").first.get_attribute("alt") in words
+    page.emulate_media(media="print")
+    assert page.locator(".still").first.is_visible()
+    assert not page.locator(".widget-subarea").first.is_visible()
 
 
 @pytest.fixture
