@@ -3,7 +3,7 @@
 import pytest
 import torch
 from fields import Linear, Pixels, random_mlp
-from torch.profiler import ProfilerActivity, profile
+from memory import peak_memory
 
 from flowlib.errors import InputError
 from flowlib.flows import CNF
@@ -72,15 +72,6 @@ def test_adjoint_is_exact_on_a_linear_field(generator):
     torch.testing.assert_close(x_1, x_0 @ flow.T, rtol=0, atol=1e-7)
     torch.testing.assert_close(torch.autograd.grad((w * x_1).sum(), x_0)[0], w @ flow, rtol=0, atol=1e-7)
     assert nfe == solve(lambda x, t: x @ a.T, x_0, torch.tensor([0.0, 1.0]), DOPRI5, rtol=1e-9, atol=1e-9).nfe
-
-
-def peak_memory(run):
-    """Most bytes that torch's CPU allocator held at a time during ``run``, above what it held before."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        run()
-    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = torch.tensor([e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())], dtype=torch.float64).cumsum(0)
-    return float(held.max())
 
 
 def test_adjoint_memory_does_not_grow_with_the_steps(generator):

@@ -9,6 +9,7 @@ import importlib
 import json
 import platform
 import re
+import sys
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +19,7 @@ import tyro
 from compare import measure
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests"))  # for what the tests of the same models share
 TABLE = ROOT / "data" / "results" / "benchmarks.json"
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 SUITES = (

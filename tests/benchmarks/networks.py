@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from compare import Pair, Side, close
 from torch import Tensor, nn
+from vit_weights import as_transformers
 
 from flowlib.models import DiT, Flux, MMDiT, Text, ViT
 from flowlib.pretrained import dit as released_dit
@@ -30,7 +31,7 @@ def compared(name: str, ours: Callable[[], Tensor], theirs: dict[str, Callable[[
     def agree() -> None:
         mine = ours()
         for peer in theirs.values():
-            close(peer(), mine, 1e-3)
+            close(peer(), mine, 1e-5)
 
     def trained(side: Callable[[], Tensor]) -> Side:
         return lambda: side().square().mean().backward()
@@ -62,31 +63,6 @@ def vit() -> Iterator[Pair]:
     yield from compared(
         "ViT-S/4, 65 tokens", lambda: ours.encode(x), {"transformers": lambda: theirs(x).last_hidden_state}
     )
-
-
-def as_transformers(ours: ViT) -> dict[str, Tensor]:
-    """Weights of our encoder under the names of transformers' ViTModel."""
-    width, patch = len(ours.class_token), ours.patch
-    convolution = ours.embed_patch.weight.reshape(width, patch, patch, -1).permute(0, 3, 1, 2)
-    state = {
-        "embeddings.cls_token": ours.class_token[None, None],
-        "embeddings.position_embeddings": ours.positions.table[None],
-        "embeddings.patch_embeddings.projection.weight": convolution,
-        "embeddings.patch_embeddings.projection.bias": ours.embed_patch.bias,
-        "layernorm.weight": ours.norm.weight,
-        "layernorm.bias": ours.norm.bias,
-    }
-    names = {"norm_1": "layernorm_before", "norm_2": "layernorm_after", "mlp.0": "mlp.fc1", "mlp.2": "mlp.fc2"}
-    names["attention.out"] = "attention.o_proj"
-    for i, block in enumerate(ours.blocks):
-        for key, value in block.state_dict().items():
-            layer, kind = key.rsplit(".", 1)
-            if layer == "attention.qkv":
-                for letter, part in zip("qkv", value.chunk(3), strict=True):
-                    state[f"layers.{i}.attention.{letter}_proj.{kind}"] = part
-            else:
-                state[f"layers.{i}.{names[layer]}.{kind}"] = value
-    return state
 
 
 class PaperBlock(nn.Module):

@@ -39,7 +39,7 @@ def autoencoder() -> Iterator[Pair]:
         return lambda: side().square().mean().backward()
 
     sides = torch.no_grad()(mine), {"diffusers": torch.no_grad()(diffusers)}
-    yield Pair("KL autoencoder, forward", *sides, agree=lambda: close(mine(), diffusers(), 1e-3))
+    yield Pair("KL autoencoder, forward", *sides, agree=lambda: close(mine(), diffusers(), 5e-5))
     yield Pair("KL autoencoder, forward and backward", trained(mine), {"diffusers": trained(diffusers)}, 0.95)
 
 

@@ -46,7 +46,7 @@ def pairs() -> Iterator[Pair]:
 
         def agree(ours=ours, peers=peers) -> None:
             for peer in peers.values():
-                close(ours(), peer(), 1e-3)
+                close(ours(), peer(), 1e-5)
 
         yield Pair(f"sampling, {name}, 1000 points", ours, peers, agree=agree)
 
