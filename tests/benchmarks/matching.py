@@ -47,6 +47,19 @@ def fused(parameters, lr: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=lr, fused=True, weight_decay=0)
 
 
+def least(v: nn.Module, batch: tuple[Tensor, Tensor]) -> Side:
+    """What no step can do without: the network there and back, and the optimiser. Nothing is drawn or checked."""
+    optimizer = fused(v.parameters(), lr=1e-3)
+    x_t, t, dx_t = batch[0], torch.rand(N), batch[1] - batch[0]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        (v(x_t, t) - dx_t).square().mean().backward()
+        optimizer.step()
+
+    return step
+
+
 def bare(v: nn.Module, x_0: Tensor, x_1: Tensor) -> Tensor:
     """The shortest honest loss."""
     t = torch.rand(len(x_1))
@@ -104,6 +117,12 @@ def pairs() -> Iterator[Pair]:
         {"torchcfm": stepper(cfm, batch, adam), "flow_matching": stepper(meta, batch, adam)},
         0.5,
         same_velocity,
+    )
+    yield Pair(
+        "the least of it: network and fused AdamW alone",
+        least(network(), batch),
+        {"torchcfm": stepper(cfm, batch, adam)},
+        0.5,
     )
     yield Pair(
         "flow-matching step, 256, all with one fused AdamW",
