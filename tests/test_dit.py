@@ -7,6 +7,7 @@ import torch
 from laws import reaches_every_parameter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformer_parts import Sinusoids
 
 from flowlib.errors import InputError
 from flowlib.layers import time_embedding
@@ -211,13 +212,6 @@ def test_the_other_conditionings_cost_what_the_paper_says(conditioning, giga):
 
 
 # ---------------------------------------------------------------- an independent implementation
-
-
-class Sinusoids(nn.Module):
-    """DiT's own time features; diffusers divides by 127 where DiT has 128, and works in float32."""
-
-    def forward(self, timestep):
-        return time_embedding(timestep / 1000, 256)
 
 
 def as_diffusers(ours: DiT, size: int, *, exact=True):

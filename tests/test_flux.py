@@ -6,22 +6,15 @@ import pytest
 import torch
 from laws import reaches_every_parameter
 from torch import nn
+from transformer_parts import POOLED, WORDS, Sinusoids, batch, random_weights
 
 from flowlib.errors import InputError
 from flowlib.layers import attention_weights, time_embedding
-from flowlib.models import Flux, Text, TextEncoder, TextToImage
+from flowlib.models import Flux, TextEncoder, TextToImage
 from flowlib.models.flux import SingleBlock
 
-WORDS, POOLED, WIDTH, HEADS = 12, 10, 24, 3
+WIDTH, HEADS = 24, 3
 AXES = (2, 4, 2)
-
-
-def random_weights(module: nn.Module, std: float = 0.2) -> nn.Module:
-    """Away from the zeros of the start."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=std, generator=generator)
-    return module.eval()
 
 
 def small(*, fresh=False, **changes) -> Flux:
@@ -30,23 +23,7 @@ def small(*, fresh=False, **changes) -> Flux:
     return model.eval() if fresh else random_weights(model)
 
 
-def batch(n=3, h=6, w=10, m=5, dtype=torch.float32, mask=False):
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(n, 3, h, w, generator=generator, dtype=dtype)
-    tokens = torch.randn(n, m, WORDS, generator=generator, dtype=dtype)
-    pooled = torch.randn(n, POOLED, generator=generator, dtype=dtype)
-    told = torch.arange(m) < torch.arange(2, n + 2)[:, None] if mask else None
-    return x, torch.rand(n, generator=generator, dtype=dtype), Text(tokens, pooled, told)
-
-
 # ---------------------------------------------------------------- an independent implementation
-
-
-class Sinusoids(nn.Module):
-    """Diffusers' time features in the dtype of the time; its own are float32."""
-
-    def forward(self, timestep):
-        return time_embedding(timestep / 1000, 256)
 
 
 def as_diffusers(ours: Flux):

@@ -5,22 +5,15 @@ import torch
 from laws import reaches_every_parameter
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from transformer_parts import POOLED, WORDS, Sinusoids, batch, random_weights
 
 from flowlib.errors import InputError
-from flowlib.layers import JointAttention, grid_ids, rotary_angles, time_embedding
+from flowlib.layers import JointAttention, grid_ids, rotary_angles
 from flowlib.models import MMDiT, Text, TextEncoder, TextToImage
 from flowlib.models.mmdit import JointBlock
 
-WORDS, POOLED, WIDTH, HEADS, DEPTH = 12, 10, 24, 3, 3
+WIDTH, HEADS, DEPTH = 24, 3, 3
 UNASKED = f"blocks.{DEPTH - 1}.attention.text.norm_q.weight"  # released, though nothing reads what the last text asks
-
-
-def random_weights(module: nn.Module, std: float = 0.2) -> nn.Module:
-    """Away from the zeros of the start."""
-    generator = torch.Generator().manual_seed(0)
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=std, generator=generator)
-    return module.eval()
 
 
 def small(*, fresh=False, **changes) -> MMDiT:
@@ -29,23 +22,7 @@ def small(*, fresh=False, **changes) -> MMDiT:
     return model.eval() if fresh else random_weights(model)
 
 
-def batch(n=3, h=6, w=10, m=5, dtype=torch.float32, mask=False):
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(n, 3, h, w, generator=generator, dtype=dtype)
-    tokens = torch.randn(n, m, WORDS, generator=generator, dtype=dtype)
-    pooled = torch.randn(n, POOLED, generator=generator, dtype=dtype)
-    told = torch.arange(m) < torch.arange(2, n + 2)[:, None] if mask else None
-    return x, torch.rand(n, generator=generator, dtype=dtype), Text(tokens, pooled, told)
-
-
 # ---------------------------------------------------------------- an independent implementation
-
-
-class Sinusoids(nn.Module):
-    """Diffusers' time features in the dtype of the time; its own are float32."""
-
-    def forward(self, timestep):
-        return time_embedding(timestep / 1000, 256)
 
 
 def as_diffusers(ours: MMDiT, *, qk_norm: bool, side: int = 12):

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_flux import AXES, WIDTH, Sinusoids, as_diffusers, batch, diffusers_velocity, small
+from test_flux import AXES, WIDTH, as_diffusers, diffusers_velocity, small
+from transformer_parts import Sinusoids, batch
 
 from flowlib.errors import InputError
 from flowlib.layers import patchify
