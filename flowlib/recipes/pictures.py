@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from flowlib.datasets import Labelled
 from flowlib.estimates import Estimate
-from flowlib.evaluation import bits_per_dim, fidelity, nearest_distance
+from flowlib.evaluation import bits_per_dim, features, fidelity, frechet_distance, nearest_distance
 from flowlib.evaluation.features import Encoder
 from flowlib.flows import MatchedFlow
 from flowlib.objectives import flow_matching
 from flowlib.recipes.judges import with_inception
 from flowlib.sampling import sample
-from flowlib.solvers import HEUN, MIDPOINT, RK4, Tableau
+from flowlib.solvers import EULER, HEUN, MIDPOINT, RK4, Tableau
 from flowlib.tensors import randn, to_float, to_uint8
 
 
@@ -44,6 +44,7 @@ class Protocol:
 
 # The midpoint rule never asks for the velocity at t = 1, which Heun does; fifty Heun steps are what published runs use.
 LAPTOP = Protocol(n=100, reference=1000, steps=10, method=MIDPOINT, likelihood=10, draws=1, solves=10)
+EULERS = (1, 2, 4, 8, 100)  # steps of the tables that ask how straight a flow is
 FULL = Protocol(n=10_000, reference=50_000, steps=50, method=HEUN, likelihood=500, draws=5, solves=50)
 
 
@@ -108,6 +109,44 @@ def judge_pictures(
     for judge, encode in with_inception(judges, device).items():
         metrics |= fidelity(encode, f"{judge}, {steps} steps", near, test.x, generated)
     return metrics
+
+
+def frechet_by_steps(
+    model: nn.Module,
+    protocol: Protocol,
+    *,
+    train: Labelled,
+    test: Labelled,
+    by_class: bool,
+    judges: dict[str, Encoder],
+    steps: tuple[int, ...] = EULERS,
+) -> dict[str, Estimate]:
+    """Report the Frechet distance to training pictures by the number of Euler steps from the same noise, and its floor.
+
+    Args:
+        model: a velocity field, on any device.
+        protocol: how many pictures.
+        train: the training set.
+        test: the held-out set, for the floor.
+        by_class: whether the model is told the class; then it is asked for each of ten in turn.
+        judges: encoders of pictures, by name; Inception is added where torch-fidelity is installed.
+        steps: the numbers of steps.
+    """
+    judges = with_inception(judges, next(model.parameters()).device)
+    n, shape = min(protocol.n, len(test.x)), tuple(test.x.shape[1:])
+    real = {name: features(encode, train.x[: protocol.reference]) for name, encode in judges.items()}
+    found: dict[str, Estimate] = {}
+    for name, encode in judges.items():
+        key = f"its floor ({name}, held out, n={n} against {len(real[name])})"
+        found[key] = frechet_distance(features(encode, test.x[:n]), real[name])
+    for k in steps:
+        c = torch.arange(n) % 10 if by_class else None
+        here = replace(protocol, steps=k, method=EULER)
+        x = draw_pictures(model, shape, n, c, torch.Generator().manual_seed(1), here)
+        for name, encode in judges.items():
+            key = f"Frechet distance ({name}, n={n} against {len(real[name])}), Euler {k}"
+            found[key] = frechet_distance(features(encode, x), real[name])
+    return found
 
 
 def _loss(model: nn.Module, data: Labelled, by_class: bool, generator: torch.Generator) -> Estimate:

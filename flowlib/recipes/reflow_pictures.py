@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,8 @@ from flowlib.evaluation.features import Encoder
 from flowlib.models import UNet
 from flowlib.objectives import flow_matching
 from flowlib.objectives.distillation import distillation
-from flowlib.recipes.judges import encoders_of, judges_of, with_inception
-from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures
+from flowlib.recipes.judges import encoders_of, judges_of
+from flowlib.recipes.pictures import EULERS, FULL, LAPTOP, Protocol, draw_pictures, frechet_by_steps
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.recipes.rf_cifar10 import rf_cifar10
 from flowlib.recipes.rf_fashion import rf_fashion
@@ -41,7 +42,7 @@ BLUR = 0.1
 
 def rf2_cifar10(scale: Scale = "laptop") -> Recipe:
     """Train the 2-rectified flow of CIFAR-10 on a million pairs of ``rf_cifar10``: 12 GB, in half precision."""
-    return _cifar10("rf2_cifar10", rf_cifar10(scale), flow_matching, (1, 2, 4, 8, 100), scale)
+    return _cifar10("rf2_cifar10", rf_cifar10(scale), flow_matching, EULERS, scale)
 
 
 def rf2_cifar10_distilled(scale: Scale = "laptop") -> Recipe:
@@ -51,7 +52,7 @@ def rf2_cifar10_distilled(scale: Scale = "laptop") -> Recipe:
 
 def rf2_fashion(scale: Scale = "laptop") -> Recipe:
     """Train the 2-rectified flow of Fashion-MNIST, by class, on 200 000 pairs of ``rf_fashion``."""
-    return _fashion("rf2_fashion", rf_fashion(scale), flow_matching, (1, 2, 4, 8, 100), scale)
+    return _fashion("rf2_fashion", rf_fashion(scale), flow_matching, EULERS, scale)
 
 
 def rf2_fashion_distilled(scale: Scale = "laptop") -> Recipe:
@@ -133,8 +134,8 @@ def _stage(
         return torch.arange(n) % num_classes if num_classes else None
 
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
-        sets = train("train"), train("test")
-        return frechet_by_steps(model, shape, classes(protocol.n), protocol, steps, *sets, judges())
+        told: dict[str, Any] = {"train": train("train"), "test": train("test"), "judges": judges()}
+        return frechet_by_steps(model, protocol, **told, by_class=num_classes > 0, steps=steps)
 
     return Recipe(
         name=name,
@@ -156,35 +157,6 @@ def _stage(
         data=f"{shards * size} pairs of {teacher.name}",
         warm=partial(load_teacher, teacher),
     )
-
-
-def frechet_by_steps(
-    model: nn.Module,
-    shape: tuple[int, ...],
-    c: Tensor | None,
-    protocol: Protocol,
-    steps: tuple[int, ...],
-    train: Labelled,
-    test: Labelled,
-    judges: dict[str, Encoder],
-    *,
-    seed: int = 1,
-) -> dict[str, Estimate]:
-    """Frechet distance to training pictures by the number of Euler steps, after its floor, by every judge at hand."""
-    judges = with_inception(judges, next(model.parameters()).device)
-    real = {name: features(encode, train.x[: protocol.reference]) for name, encode in judges.items()}
-    found: dict[str, Estimate] = {}
-    for name, encode in judges.items():
-        held_out = features(encode, test.x[: protocol.n])
-        key = f"its floor ({name}, held out, n={len(held_out)} against {len(real[name])})"
-        found[key] = frechet_distance(held_out, real[name])
-    for n in steps:
-        here = replace(protocol, steps=n, method=EULER)
-        x = draw_pictures(model, shape, protocol.n, c, torch.Generator().manual_seed(seed), here)
-        for name, encode in judges.items():
-            key = f"Frechet distance ({name}, n={protocol.n} against {len(real[name])}), Euler {n}"
-            found[key] = frechet_distance(features(encode, x), real[name])
-    return found
 
 
 def _transfer(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flowlib.datasets import Labelled, Stream, cifar10, from_noise
+from flowlib.datasets import Stream, cifar10, from_noise
 from flowlib.estimates import Estimate
 from flowlib.models import UNet
 from flowlib.objectives import flow_matching
 from flowlib.recipes.judges import encoders_of
-from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures, judge_pictures
+from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures, frechet_by_steps, judge_pictures
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
@@ -92,6 +93,6 @@ def _batches(batch_size: int, generator: torch.Generator) -> Stream:
 
 
 def _evaluate(model: nn.Module, *, protocol: Protocol) -> dict[str, Estimate]:
-    test: Labelled = cifar10("test", exact=True)
-    judges = encoders_of("cifar10")
-    return judge_pictures(model, protocol, train=cifar10("train"), test=test, by_class=False, judges=judges)
+    sets = {"train": cifar10("train"), "test": cifar10("test", exact=True)}
+    told: dict[str, Any] = sets | {"by_class": False, "judges": encoders_of("cifar10")}
+    return judge_pictures(model, protocol, **told) | frechet_by_steps(model, protocol, **told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from flowlib.evaluation import accuracy
 from flowlib.models import UNet
 from flowlib.objectives import flow_matching
 from flowlib.recipes.judges import judges_of
-from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures, judge_pictures
+from flowlib.recipes.pictures import FULL, LAPTOP, Protocol, draw_pictures, frechet_by_steps, judge_pictures
 from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
@@ -60,4 +61,5 @@ def _evaluate(model: nn.Module, *, protocol: Protocol) -> dict[str, Estimate]:
         x = draw_pictures(model, SHAPE, len(c), c, torch.Generator().manual_seed(2), protocol)
         metrics = {f"recognised by {judge.name}, n={len(c)}": accuracy(judge.model, x, c) for judge in judges}
     encoders = {judge.name: judge.features for judge in judges}
-    return metrics | judge_pictures(model, protocol, train=train, test=test, by_class=True, judges=encoders)
+    told: dict[str, Any] = {"train": train, "test": test, "by_class": True, "judges": encoders}
+    return metrics | judge_pictures(model, protocol, **told) | frechet_by_steps(model, protocol, **told)
