@@ -177,25 +177,27 @@ def test_a_slider_over_pictures_moves_without_a_kernel(html, open_page):
 
 
 def test_a_slider_answers_within_a_tenth_of_a_second(html, open_page):
-    """From the key to the picture, decoded and drawn, by the page's own clock; the best of a few."""
+    """All that the page does from the key to the picture, in time of the processor, which other jobs do not lengthen."""
     page = open_page((html / "chapters/05_reflow/05_reflow.html").as_uri(), offline=True)
     page.wait_for_selector(".widget-slider", timeout=60_000)
     page.locator(".widget-slider").first.scroll_into_view_if_needed()
     page.locator(".noUi-handle").first.focus()
-    page.evaluate("""() => {
-      const shown = () => Array.from(document.querySelectorAll(".jupyter-widgets img")).find((i) => i.offsetParent);
-      window.waits = [];
-      document.addEventListener("keydown", async (event) => {
-        const before = shown(), start = event.timeStamp;
-        while (shown() === before) await new Promise(requestAnimationFrame);
-        await shown().decode();
-        requestAnimationFrame(() => window.waits.push(performance.now() - start));
-      }, true);
-    }""")
-    for i in range(1, 5):
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def work():
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+    shown = "Array.from(document.querySelectorAll('.jupyter-widgets img')).find((i) => i.offsetParent)"
+    waits = []
+    for _ in range(4):
+        before, start = page.evaluate(f"{shown}.src"), work()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function(f"window.waits.length === {i}")
-    assert min(page.evaluate("window.waits")) < 100
+        page.wait_for_function(f"before => ({shown}) && ({shown}).src !== before", arg=before)
+        page.evaluate(f"{shown}.decode()")
+        waits.append(work() - start)
+    assert min(waits) < 0.1, waits
 
 
 @pytest.mark.parametrize("chapter", ["04_rectified_flow", "05_reflow"])
@@ -213,7 +215,7 @@ def test_without_scripts_the_still_pictures_are_seen(html, open_page, chapter):
 def test_with_scripts_a_still_picture_gives_way_and_lends_its_words(html, open_page):
     page = open_page((html / "chapters/05_reflow/05_reflow.html").as_uri(), offline=True)
     page.wait_for_selector(".widget-slider", timeout=60_000)
-    page.wait_for_function("document.querySelectorAll('.widget-subarea img').length > 3")
+    page.wait_for_selector(".widget-subarea img[alt]")
     assert not page.locator(".still").first.is_visible()
     assert page.locator(".widget-subarea img:not([alt])").count() == 0
     words = {image.get_attribute("alt") for image in page.locator(".still img").all()}
