@@ -177,7 +177,7 @@ def test_a_slider_over_pictures_moves_without_a_kernel(html, open_page):
 
 
 def test_a_slider_answers_within_a_tenth_of_a_second(html, open_page):
-    """All that the page does from the key to the picture, in time of the processor, which other jobs do not lengthen."""
+    """All the page does from the key to the picture, in time of the processor: other jobs do not lengthen it."""
     page = open_page((html / "chapters/05_reflow/05_reflow.html").as_uri(), offline=True)
     page.wait_for_selector(".widget-slider", timeout=60_000)
     page.locator(".widget-slider").first.scroll_into_view_if_needed()
