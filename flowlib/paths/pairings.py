@@ -142,8 +142,8 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     The permutation does not change when a batch is moved or scaled, or when a number is taken from a row or a column of
     the costs. Each of these brings the costs nearer to the solved form, in which the best partner costs zero and
     shortest augmenting paths (scipy) are short: at worst the least cost of each column is taken off; in the plane, the
-    potentials of a few sweeps of Sinkhorn's iteration. From some thousands the network simplex (POT) wins, which starts
-    from the same potentials.
+    potentials of a few sweeps of Sinkhorn's iteration. From some thousands the network simplex (POT) wins, and gains
+    nothing from a start at the same potentials.
     """
     n, d = x_0.shape
     if n < 2:
@@ -156,14 +156,11 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     cost += np.square(a).sum(1)[:, None]
     if n <= FEW:
         return _shortest_paths(cost)
-    f = _row_potential(cost)
     if n <= MANY:
-        return _shortest_paths(cost - f[:, None])
+        return _shortest_paths(cost - _row_potential(cost)[:, None])
     from ot import emd
 
-    start = f, (cost - f[:, None]).min(0)
-    options = {"check_marginals": False, "center_dual": False, "numItermax": 100_000_000}
-    return emd([], [], cost, potentials_init=start, **options).argmax(0)
+    return emd([], [], cost, check_marginals=False, center_dual=False, numItermax=100_000_000).argmax(0)
 
 
 def _shortest_paths(cost: np.ndarray) -> np.ndarray:
