@@ -43,11 +43,14 @@ def test_optimal_transport_is_the_cheapest_permutation(n, event, generator):
     assert cost(x_0, x_1, index) <= cost(x_0, x_1)
 
 
-@pytest.mark.parametrize("limits", [(0, 0), (0, 10_000), (10_000, 10_000)])
-def test_every_solver_finds_the_plan_of_pot(limits, generator, monkeypatch):
-    """Network simplex, augmenting paths from Sinkhorn's potentials, augmenting paths alone: one answer."""
-    monkeypatch.setattr(pairings, "FEW", limits[0])
-    monkeypatch.setattr(pairings, "MANY", limits[1])
+EVERY_STAGE = tuple((0, reg, sweeps) for _, reg, sweeps in pairings.STAGES)
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_with_and_without_potentials_the_plan_is_that_of_pot(few, generator, monkeypatch):
+    """Augmenting paths from Sinkhorn's potentials, and alone, against the network simplex."""
+    monkeypatch.setattr(pairings, "FEW", few)
+    monkeypatch.setattr(pairings, "STAGES", EVERY_STAGE)
     for scale in (1.0, 30.0):
         x_0, x_1 = two_clouds(200, (2,), generator)
         x_1 = scale * x_1
@@ -56,11 +59,10 @@ def test_every_solver_finds_the_plan_of_pot(limits, generator, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["the same set", "every point twice", "grid", "line", "outliers"])
-@pytest.mark.parametrize("limits", [(0, 0), (0, 10_000)])
-def test_potentials_are_a_start_and_no_more(kind, limits, generator, monkeypatch):
+@pytest.mark.parametrize("stages", [pairings.STAGES, EVERY_STAGE])
+def test_potentials_are_a_start_and_no_more(kind, stages, generator, monkeypatch):
     """Where many permutations tie, or Sinkhorn's potentials are poor, the cost is the least all the same."""
-    monkeypatch.setattr(pairings, "FEW", limits[0])
-    monkeypatch.setattr(pairings, "MANY", limits[1])
+    monkeypatch.setattr(pairings, "STAGES", stages)
     x_0, x_1 = two_clouds(240, (2,), generator)
     x_0, x_1 = {
         "the same set": lambda: (x_1.flip(0), x_1),
