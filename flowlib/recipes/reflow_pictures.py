@@ -79,10 +79,10 @@ def _cifar10(name: str, teacher: Recipe, loss: Callable[..., Tensor], steps: tup
         loss,
         Plan(steps=200_000, batch_size=256, lr=2e-4, warmup=5000, clip=1.0, precision="bfloat16", ema=0.9999)
         if full
-        else Plan(steps=100, batch_size=64, lr=1e-3, warmup=10, lr_schedule="cosine", clip=1.0, ema=0.98),
+        else Plan(steps=300, batch_size=64, lr=1e-3, warmup=10, lr_schedule="cosine", clip=1.0, ema=0.98),
         shape=(3, 32, 32),
         num_classes=0,
-        shards=100 if full else 4,
+        shards=100 if full else 10,
         size=10_000 if full else 100,
         tolerance=1e-3 if full else 2e-2,  # two grey levels are enough for a network that is not sharp either
         steps=steps,

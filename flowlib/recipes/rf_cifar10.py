@@ -18,7 +18,7 @@ from flowlib.recipes.recipe import Recipe, Scale
 from flowlib.training import Plan
 
 SHAPE = (3, 32, 32)
-LAPTOP_PLAN = Plan(steps=300, batch_size=64, lr=2e-3, warmup=30, lr_schedule="cosine", clip=1.0, ema=0.98)
+LAPTOP_PLAN = Plan(steps=1200, batch_size=64, lr=2e-3, warmup=30, lr_schedule="cosine", clip=1.0, ema=0.98)
 
 
 def rf_cifar10(scale: Scale = "laptop") -> Recipe:
