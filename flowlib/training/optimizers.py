@@ -1,4 +1,4 @@
-"""Optimisers of the one loop: AdamW, or Muon where a matrix is multiplied by activations on both sides."""
+"""Optimisers of the one loop: AdamW for everything, or Muon for the matrices of the blocks."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def adamw(model: nn.Module, plan: Plan) -> Optimizer:
 class MuonAdamW(Optimizer):
     """Muon for the matrices of the blocks, AdamW for all other parameters, in one set of states.
 
-    Muon moves a matrix by its momentum made orthogonal: all singular values of the step are about equal, so rare
-    directions, such as the order of the words of a caption, are learned as fast as common ones. A step is scaled to
-    the size that AdamW's have, ``0.2 sqrt(max(rows, columns))``, so that one learning rate serves both.
+    Muon moves a matrix by its momentum made orthogonal: the singular values of the step are about equal, so that it
+    goes as far in rare directions as in common ones. A step is scaled to the size that AdamW's have,
+    ``0.2 sqrt(max(rows, columns))``, so that one learning rate serves both.
 
     Args:
         model: the blocks are what its ``nn.ModuleList``s hold; a matrix is the weight of an ``nn.Linear``.
