@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from flowlib.datasets import captioned_shapes, tokenize, told_shapes
-from flowlib.recipes import draw_captions, draw_guided, flux_shapes, flux_shapes_guided
+from flowlib.errors import InputError
+from flowlib.recipes import draw_captions, draw_guided, flux_shapes, flux_shapes_guided, mmdit_shapes
 from flowlib.sampling import guide
 
 
@@ -35,6 +36,23 @@ def test_the_shipped_size_fits_with_the_book():
         more = sum(p.numel() for p in flux_shapes_guided("full").model().parameters()) - parameters
     assert 4 * parameters < 15e6
     assert more == 256 * 96 + 96 + 96 * 96 + 96  # the embedding of w
+
+
+def test_flux_reads_by_the_encoder_of_mmdit_and_leaves_it_as_it_is():
+    trained = mmdit_shapes("full").load().encoder.state_dict()
+    run = flux_shapes().changed(steps=3, warmup=0, batch_size=4).start()
+    patches = run.model.net.embed_patch.weight.clone()
+    assert [step.n for step in run.steps] == [1, 2, 3]
+    for model in (run.model, run.ema.model):
+        torch.testing.assert_close(model.encoder.state_dict(), trained, rtol=0, atol=0)
+    assert not torch.equal(run.model.net.embed_patch.weight, patches)
+
+
+def test_without_the_weights_of_mmdit_the_error_says_what_comes_before(monkeypatch, tmp_path):
+    monkeypatch.setattr("flowlib.recipes.stages.WEIGHTS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="flowlib train mmdit_shapes"):
+        flux_shapes().start()
 
 
 def test_the_student_starts_as_its_teacher_and_learns_what_it_is_told(teacher):

@@ -1,4 +1,4 @@
-"""Flux on captioned shapes: the pictures of MM-DiT, by two streams that become one."""
+"""Flux on captioned shapes: the pictures and the text encoder of MM-DiT, and two streams that become one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ DATA = "captioned shapes, one or two, without the pairs held out; never the same
 
 
 def flux_shapes(scale: Scale = "laptop") -> Recipe:
-    """Train a Flux and its text encoder on what ``mmdit_shapes`` learns from; the laptop run shows the way.
+    """Train a Flux on what ``mmdit_shapes`` learns from; the laptop run shows the way.
 
-    The full run, 1.4 million parameters, has the plan of ``mmdit_shapes``.
+    Its text encoder is that of the trained ``mmdit_shapes`` and stays as it is: Flux.1 too reads with encoders that
+    were trained before it. The full run, 1.4 million parameters, has the plan of ``mmdit_shapes``.
+
+    Raises:
+        InputError: at the start of a run, where no weights of ``mmdit_shapes`` are found.
     """
     full = scale == "full"
     return Recipe(
@@ -37,7 +41,8 @@ def flux_shapes(scale: Scale = "laptop") -> Recipe:
         plan=mmdit_shapes(scale).plan,
         evaluate=partial(evaluate, n=200 if full else 20),
         draw=lambda model, n, generator: draw_captions(model, captioned_shapes(n, 1, most=2).captions, generator),
-        data=DATA,
+        data=f"{DATA}; text encoder of mmdit_shapes",
+        warm=_listen,
     )
 
 
@@ -98,8 +103,16 @@ def draw_guided(
     return draw_pictures(partial(model, w=w), model, captions, generator, steps, method)
 
 
+def _listen(model: nn.Module) -> None:
+    """Take the text encoder that ``mmdit_shapes`` has trained, and hold it fixed."""
+    before = mmdit_shapes("full")
+    model.encoder.load_state_dict(before.load(weights_of(before)).encoder.state_dict())  # type: ignore[union-attr]
+    model.encoder.requires_grad_(False)
+
+
 def _warm(student: nn.Module) -> None:
     """Start as the teacher without guidance: its weights, and an embedding of w that adds nothing yet."""
+    student.encoder.requires_grad_(False)
     student.load_state_dict(_teacher("cpu").state_dict(), strict=False)  # all but the embedding of w is there
     start_at_zero(student.net.embed_guidance[-1])  # type: ignore[union-attr, index, arg-type]
 
