@@ -10,7 +10,7 @@ import torch
 
 from flowlib.errors import InputError
 from flowlib.recipes.reflow_pictures import rf2_cifar10, rf2_cifar10_distilled
-from flowlib.recipes.results import RESULTS_FOLDER, Row
+from flowlib.recipes.results import RESULTS_FOLDER, Row, rewrite
 from flowlib.recipes.rf_cifar10 import SHAPE, rf_cifar10
 from flowlib.recipes.stages import weights_of
 from flowlib.training.speed import forward_flops
@@ -33,12 +33,7 @@ def chain_cifar10(path: str | File | None = None, seeds: Sequence[int] = ()) -> 
 
     Chapter 05 shows it.
     """
-    rows = [_row(stage) for stage in STAGES]
-    rows = [row for row in rows if not seeds or row["seed"] in seeds]
-    path = File(path or RESULTS_FOLDER / "chain_cifar10.jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return rows
+    return rewrite(path or RESULTS_FOLDER / "chain_cifar10.jsonl", [_row(stage) for stage in STAGES], seeds)
 
 
 def _row(stage: str) -> Row:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowlib.recipes.recipe import WEIGHTS
-from flowlib.recipes.results import RESULTS_FOLDER, Row
+from flowlib.recipes.results import RESULTS_FOLDER, Row, rewrite
 
 
 def ledger(path: str | Path | None = None, seeds: Sequence[int] = (), *, weights: Path = WEIGHTS) -> list[Row]:
@@ -21,12 +21,8 @@ def ledger(path: str | Path | None = None, seeds: Sequence[int] = (), *, weights
     Returns:
         A row a run, by name.
     """
-    rows = [_row(json.loads(card.read_text())) for card in sorted(weights.glob("*.json"))]
-    rows = [row for row in rows if not seeds or row["seed"] in seeds]
-    path = Path(path or RESULTS_FOLDER / "ledger.jsonl")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return rows
+    rows = (_row(json.loads(card.read_text())) for card in sorted(weights.glob("*.json")))
+    return rewrite(path or RESULTS_FOLDER / "ledger.jsonl", rows, seeds)
 
 
 def _row(card: Row) -> Row:

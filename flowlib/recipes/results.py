@@ -69,6 +69,21 @@ def fill(
     return read(path)
 
 
+def rewrite(path: str | Path, rows: Iterable[Row], seeds: Sequence[int] = ()) -> list[Row]:
+    """Write a table anew, for one that is gathered and not measured; return the rows that it has.
+
+    Args:
+        path: the table; made if missing, together with its folder.
+        rows: what it will hold.
+        seeds: rows of other seeds are left out; all are kept by default.
+    """
+    kept = [row for row in rows if not seeds or row["seed"] in seeds]
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return kept
+
+
 def read(path: str | Path) -> list[Row]:
     """Rows of a table, in the order they were measured; none if there is no file.
 
