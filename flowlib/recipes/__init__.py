@@ -42,6 +42,7 @@ from flowlib.recipes.rf_cifar10 import rf_cifar10, rf_cifar10_small
 from flowlib.recipes.rf_digits import draw_digits, rf_digits
 from flowlib.recipes.rf_fashion import rf_fashion
 from flowlib.recipes.rf_toy import rf_toy
+from flowlib.recipes.times_shapes import times_shapes
 from flowlib.recipes.timesteps_digits import timesteps_digits
 from flowlib.recipes.transfer_digits import transfer_digits
 from flowlib.recipes.vae_cifar10 import vae_cifar10
@@ -100,6 +101,7 @@ RESULTS: dict[str, Callable] = {
     "paths_digits": paths_digits,
     "rate_digits": rate_digits,
     "reflow_2d": reflow_2d,
+    "times_shapes": times_shapes,
     "timesteps_digits": timesteps_digits,
 }  # name -> function(path, seeds), which fills the table at path
 
@@ -151,6 +153,7 @@ __all__ = [
     "rf_digits",
     "rf_fashion",
     "rf_toy",
+    "times_shapes",
     "timesteps_digits",
     "transfer_cifar10",
     "transfer_digits",
