@@ -74,7 +74,7 @@ def test_dopri5_keeps_its_tolerance(problem, tolerance):
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-7, 1e-9])
-def test_dopri5_costs_at_most_twice_scipy(tolerance):
+def test_dopri5_costs_about_what_scipys_does(tolerance):
     def v(x, t):
         return torch.stack([x[:, 1], -9 * x[:, 0] + torch.cos(5 * t)], 1)
 
@@ -82,7 +82,7 @@ def test_dopri5_costs_at_most_twice_scipy(tolerance):
     theirs = solve_ivp(
         lambda t, y: np.array([y[1], -9 * y[0] + np.cos(5 * t)]), (0, 3), [1.0, 0.0], rtol=tolerance, atol=tolerance
     )
-    assert ours.nfe <= 2 * theirs.nfev
+    assert 0.8 * theirs.nfev <= ours.nfe <= 1.2 * theirs.nfev
 
 
 def test_dense_output_is_scipys():

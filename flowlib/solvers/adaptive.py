@@ -12,7 +12,7 @@ from flowlib.shapes import Batch
 from flowlib.solvers.fixed import Slope, combine, runge_kutta_step
 from flowlib.solvers.tableaus import Tableau
 
-SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
+SAFETY, SHRINK, GROW, MEMORY = 0.9, 0.2, 10.0, 0.04
 MAX_REJECTED = 100  # in a row: each shrinks the step by up to 5, so the field, not the step, is at fault
 
 
@@ -27,7 +27,8 @@ def march_adaptive(
     Raises:
         InputError: the field returned NaN or infinity, or no step was short enough.
 
-    Source: Hairer, Norsett, Wanner I, section II.4 (step control) and II.6 (dense output).
+    Source: Hairer, Norsett, Wanner I, section II.4 (step control, with the constants of their code DOPRI5 in the
+    appendix) and II.6 (dense output).
     """
     yield x
     t, end = times[0], times[-1]
@@ -37,9 +38,10 @@ def march_adaptive(
     k_0: Tensor | None = slope
     pending, previous, rejected = list(times[1:]), 1.0, 0
     while pending:
-        dt = direction * min(abs(dt), abs(end - t))
+        if abs(end - t) * SAFETY <= abs(dt):  # what is left is one step; the safety factor leaves room for a longer one
+            dt = end - t
         x_next, k = runge_kutta_step(v, x, t, dt, method, k_0)
-        error = _norm(combine(torch.zeros_like(x), dt, method.error or (), k), x, x_next, rtol, atol)
+        error = _error(x, x_next, k, dt, method, rtol, atol)
         if error <= 1:
             t_next = end if abs(end - t - dt) <= 1e-12 * abs(end - times[0]) else t + dt
             while pending and direction * (t_next - pending[0]) >= 0:
@@ -47,9 +49,9 @@ def march_adaptive(
                 yield x_next if t_out == t_next else _interpolate(x, k, dt, (t_out - t) / dt, method)
             x, t, k_0 = x_next, t_next, k[-1] if method.is_fsal else None
             # The PI rule also looks at the error before: it avoids the see-saw of accepted and rejected steps.
-            growth = SAFETY * max(error, 1e-10) ** (-0.7 / method.order) * previous ** (0.4 / method.order)
+            growth = SAFETY * max(error, 1e-10) ** (0.75 * MEMORY - 1 / method.order) * previous**MEMORY
             dt *= min(GROW if rejected == 0 else 1.0, max(SHRINK, growth))
-            previous, rejected = max(error, 1e-4), 0
+            previous, rejected = max(error, 0.1), 0  # a timid step says nothing about the next
         else:
             rejected += 1
             _check_progress(error, rejected, t, dt, rtol, atol)
@@ -71,11 +73,20 @@ def _check_progress(error: float, rejected: int, t: float, dt: float, rtol: floa
         )
 
 
+@torch.no_grad()
+def _error(
+    x: Tensor, x_next: Tensor, k: Sequence[Tensor], dt: float, method: Tableau, rtol: float, atol: float
+) -> float:
+    """Estimate of the error of a step, in units of the tolerance."""
+    return _norm(combine(torch.zeros_like(x), dt, method.error or (), k), x, x_next, rtol, atol)
+
+
 def _norm(error: Tensor, x: Tensor, x_next: Tensor, rtol: float, atol: float) -> float:
     scale = atol + rtol * torch.maximum(x.abs(), x_next.abs())
-    return (error / scale).detach().square().mean().sqrt().item()
+    return (error / scale).square().mean().sqrt().item()
 
 
+@torch.no_grad()
 def _first_step(
     v: Slope, x: Tensor, t: float, direction: float, k_0: Tensor, order: int, rtol: float, atol: float
 ) -> float:

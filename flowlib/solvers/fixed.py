@@ -36,9 +36,11 @@ def runge_kutta_step(
         k_0: the first stage, when the step before has computed it.
     """
     k: list[Tensor] = []
+    x_i = x
     for i, (c_i, a_i) in enumerate(zip(method.c, method.a, strict=True)):
-        k.append(k_0 if i == 0 and k_0 is not None else v(combine(x, dt, a_i, k), t + c_i * dt))
-    return combine(x, dt, method.b, k), k
+        x_i = combine(x, dt, a_i, k)
+        k.append(k_0 if i == 0 and k_0 is not None else v(x_i, t + c_i * dt))
+    return x_i if method.is_fsal else combine(x, dt, method.b, k), k  # such a method ends where its last stage looks
 
 
 def march(v: Slope, x: Batch, times: Sequence[float], method: Tableau) -> Iterator[Batch]:
