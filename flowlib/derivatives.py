@@ -44,8 +44,10 @@ def divergence(f: Callable[[Batch], Batch], x: Batch) -> tuple[Batch, PerSample]
         value = f(x)
         rows = value.flatten(1)
         div = torch.zeros_like(rows[:, 0])
-        for i in range(rows.shape[1]):  # summing over the batch is safe: samples do not mix
-            (row,) = torch.autograd.grad(rows[:, i].sum(), x, create_graph=keep_graph, retain_graph=True)
+        for i in range(rows.shape[1]):
+            e_i = torch.zeros_like(rows)
+            e_i[:, i] = 1  # in every sample at once: they do not mix
+            (row,) = torch.autograd.grad(rows, x, e_i, create_graph=keep_graph, retain_graph=True)
             div = div + row.flatten(1)[:, i]
     return (value, div) if keep_graph else (value.detach(), div.detach())
 
