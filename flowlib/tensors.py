@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -65,8 +66,8 @@ def check_same_shape(name: str, x: Tensor, like_name: str, like: Tensor) -> None
 
 
 def check_finite(name: str, x: Tensor) -> None:
-    """Raise ``InputError`` when ``x`` holds NaN or infinity."""
-    if not bool(torch.isfinite(x).all()):
+    """Raise ``InputError`` when ``x`` holds NaN or infinity; where the sum is finite, so are the terms."""
+    if not math.isfinite(x.detach().sum()) and not bool(torch.isfinite(x).all()):
         raise InputError(
             name,
             expected="finite numbers",

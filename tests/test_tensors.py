@@ -1,0 +1,19 @@
+"""Checks of batches: what is finite passes, however large, and what is not is named."""
+
+import pytest
+import torch
+
+from flowlib.errors import InputError
+from flowlib.tensors import check_finite
+
+
+def test_a_sum_that_overflows_is_no_mistake():
+    check_finite("x", torch.full((2, 2), 3e38))
+
+
+@pytest.mark.parametrize(
+    "bad", [[float("nan"), 0.0], [float("inf"), -float("inf")]], ids=["NaN", "infinities that cancel"]
+)
+def test_nan_and_infinity_are_counted(bad):
+    with pytest.raises(InputError, match=f"x: expected finite numbers, got {2 if bad[1] else 1} NaN or infinite"):
+        check_finite("x", torch.tensor([bad, [1.0, 2.0]]))
