@@ -85,9 +85,11 @@ def train(
             lr = plan.lr_at(n)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            optimizer.zero_grad()
+            for p in parameters:
+                p.grad = None  # what zero_grad does, in a tenth of the time
             value = _backward(loss, model, batch, plan.accumulate)
-            norm = whole(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+            norm = whole(torch.linalg.vector_norm(torch.stack(norms)))
             number, grad_norm = torch.stack([mean(value), norm]).tolist()  # a GPU is waited for here, and only here
             for name, found in (("loss", number), ("gradient norm", grad_norm)):
                 if not math.isfinite(found):
