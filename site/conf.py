@@ -13,7 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 project = "Flows: from noise to pictures"
 author = "The flowlib authors"
 project_copyright = "2026, the flowlib authors"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "crossrefs", "docstrings", "stills"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "crossrefs", "docstrings", "figures"]
 exclude_patterns = ["_build"]
 
 # pages

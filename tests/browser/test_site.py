@@ -13,6 +13,8 @@ from threading import Thread
 
 import pytest
 
+from flowlib.viz.style import PAGE_TEXT
+
 ROOT = Path(__file__).parents[2]
 CHAPTER = "chapters/04_rectified_flow/04_rectified_flow.html"
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
@@ -148,6 +150,24 @@ def test_equations_are_rendered_and_pictures_are_there(chapter):
     empty = "Array.from(document.images).filter((i) => i.complete && !i.naturalWidth).map((i) => i.src)"
     assert chapter.evaluate(empty) == []
     assert chapter.locator(".cell_output img").count() > 5
+
+
+@pytest.mark.parametrize("name", ["00_map", "06_flow_matching"])  # five and three panels under a slider
+def test_words_in_figures_are_as_large_as_those_of_the_page(html, open_page, name):
+    """Figures are drawn with words of PAGE_TEXT pixels, and the page scales them; on a desktop none is cut off."""
+    page = open_page((html / f"chapters/{name}/{name}.html").as_uri(), offline=True)
+    page.wait_for_selector(".widget-subarea img", timeout=60_000)
+    text = page.locator("article p").first.evaluate("p => parseFloat(getComputedStyle(p).fontSize)")
+    figures = page.locator(".cell_output img:visible").evaluate_all(
+        """images => images.map((image) => {
+          const [box, seen] = [image, image.closest(".cell_output")].map((e) => e.getBoundingClientRect());
+          return [box.width / image.naturalWidth, box.right - Math.min(seen.right, innerWidth)];
+        })"""
+    )
+    assert len(figures) > 5
+    for scale, beyond in figures:
+        assert scale * PAGE_TEXT > text - 0.01
+        assert beyond <= 1
 
 
 def test_nothing_runs_over_the_edge(chapter):
