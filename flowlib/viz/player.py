@@ -145,7 +145,8 @@ def _widget(frames: list[bytes], label: str, interval: int) -> Any:
     last = len(frames) - 1
     layout = w.Layout()  # one for all pictures: each would be written into the notebook
     play = w.Play(value=0, min=0, max=last, interval=interval)
-    slider = w.IntSlider(value=0, min=0, max=last, description=label, readout=False)
+    whole = {"description_width": "initial"}  # a long label is not cut
+    slider = w.IntSlider(value=0, min=0, max=last, description=label, readout=False, style=whole)
     stack = w.Stack([w.Image(value=frame, format="png", layout=layout) for frame in frames], selected_index=0)
     w.jslink((play, "value"), (slider, "value"))
     w.jslink((slider, "value"), (stack, "selected_index"))
