@@ -19,9 +19,6 @@ PARTS = ("question", "picture", "mathematics", "Twenty lines", "same in flowlib"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 WIDEST = 857  # pixels: enlarged until its words have the site's 16, it fills a page of 1280 beside the list of chapters
 
-# drawn before this rule, and not run again since: on the site these figures scroll
-WIDER = {"01", "02", "04", "05", "07", "08", "11", "13"}
-
 
 def cells(path: Path, kind: str = "code") -> list[dict]:
     found = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
@@ -101,7 +98,7 @@ def test_no_figure_is_wider_than_the_page(path):
     frames = [model for model in widgets(path).values() if model["model_name"] == "ImageModel"]
     pngs = ["".join(kinds["image/png"]) for kinds in shown if WIDGET not in kinds]
     pngs += [frame["buffers"][0]["data"] for frame in frames]
-    assert max(map(width, pngs)) <= WIDEST or path.stem[:2] in WIDER
+    assert max(map(width, pngs)) <= WIDEST
 
 
 @by_main
