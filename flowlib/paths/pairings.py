@@ -143,7 +143,8 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     The permutation does not change when a batch is moved or scaled, or when a number is taken from a row or a column of
     the costs. Each of these brings the costs nearer to the solved form, in which the best partner costs zero and
     augmenting paths are short: at worst the least cost of each column is taken off; in the plane, the potentials of a
-    few sweeps of Sinkhorn's iteration. The network simplex (POT) takes two to four times as long at 4,096 and 10,000 points.
+    few sweeps of Sinkhorn's iteration. The network simplex (POT) takes two to four times as long at 4,096 and at 10,000
+    points.
     """
     n, d = x_0.shape
     if n < 2:
