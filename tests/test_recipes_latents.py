@@ -87,7 +87,7 @@ def test_the_shipped_autoencoder_of_digits_is_small_and_standard():
 
 def test_the_tables_fill_a_row_a_cell(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["flowlib.recipes.rate_digits"], "BETAS", (0.3, 0.01))
-    monkeypatch.setattr(sys.modules["flowlib.recipes.rate_digits"], "LONG", {"beta": 0.1, "seed": 0, "steps": 4})
+    monkeypatch.setattr(sys.modules["flowlib.recipes.rate_digits"], "LONG", {"beta": 0.1, "steps": 4})
     few = Plan(steps=3, batch_size=8, lr=1e-3, ema=0.5)
     rows = rate_digits(tmp_path / "rate.jsonl", seeds=(0,), plan=few)
     assert [(row["beta"], row["steps"]) for row in rows] == [(0.3, 3), (0.01, 3), (0.1, 4)]

@@ -24,7 +24,7 @@ from flowlib.solvers import MIDPOINT
 from flowlib.training import EMA, Plan, train
 from flowlib.training.speed import forward_flops
 
-SEEDS = (0, 1)
+SEEDS = (0, 1, 2)
 BUDGET = 200  # steps of the dearest arm
 PLAN = Plan(batch_size=64, lr=1e-2, warmup=30, lr_schedule="cosine", clip=1.0, ema=0.98)
 RAW = 5.49  # how far SD's latents lie from mean 0 and variance 1: 1 / 0.18215
