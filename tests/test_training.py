@@ -15,7 +15,18 @@ from flowlib.densities import Gaussian, eight_gaussians
 from flowlib.errors import InputError
 from flowlib.models import MLP
 from flowlib.objectives import flow_matching
-from flowlib.training import EMA, NonFiniteLoss, Plan, Run, adamw, in_precision, load_checkpoint, save_checkpoint, train
+from flowlib.training import (
+    EMA,
+    NonFiniteLoss,
+    Plan,
+    Run,
+    adamw,
+    in_precision,
+    load_checkpoint,
+    save_checkpoint,
+    train,
+    train_average,
+)
 
 
 def mse(model, x, y):
@@ -100,6 +111,18 @@ def test_several_averages_are_those_of_runs_with_one_each():
     assert torch.equal(averages[0.5, 0.9][0], averages[(0.5,)][0])
     assert torch.equal(averages[0.5, 0.9][1], averages[(0.9,)][0])
     assert not torch.equal(averages[(0.5,)][0], averages[(0.9,)][0])
+
+
+def test_train_average_returns_the_average_and_not_the_last_weights():
+    model, batch = line_and_batch()
+    twin, plan = copy.deepcopy(model), Plan(steps=30, lr=0.1, ema=0.9)
+    ema = EMA(twin, 0.9)
+    list(train(mse, twin, repeat(batch), plan, ema=ema))
+    average = train_average(mse, model, repeat(batch), plan)
+    assert torch.equal(average.weight, ema.model.weight)
+    assert torch.equal(model.weight, twin.weight)
+    assert not torch.equal(average.weight, model.weight)
+    assert not average.training
 
 
 def test_a_loop_in_two_parts_is_one_loop():

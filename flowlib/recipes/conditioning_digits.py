@@ -19,7 +19,7 @@ from flowlib.objectives import flow_matching, loss_at
 from flowlib.recipes.dit_digits import draw_guided
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.results import RESULTS_FOLDER, Row, fill
-from flowlib.training import EMA, Plan, train
+from flowlib.training import Plan, train_average
 from flowlib.training.speed import forward_flops
 
 SEEDS = (0, 1, 2)
@@ -86,9 +86,6 @@ def _trained(conditioning: Conditioning, seed: int, plan: Plan) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = _net(conditioning)
-        ema = EMA(net, plan.ema)
         batches = from_noise(digits("train"), plan.batch_size, torch.Generator().manual_seed(seed))
         loss = partial(flow_matching, generator=torch.Generator().manual_seed(seed))
-        for _ in train(loss, net, batches, plan, ema=ema):  # labels are dropped by torch's own generator, forked here
-            pass
-    return ema.model.eval()
+        return train_average(loss, net, batches, plan)  # labels are dropped by torch's own generator, forked here

@@ -21,7 +21,7 @@ from flowlib.recipes.results import RESULTS_FOLDER, Row, fill
 from flowlib.recipes.vae_digits import vae_digits
 from flowlib.sampling import sample
 from flowlib.solvers import MIDPOINT
-from flowlib.training import EMA, Plan, train
+from flowlib.training import Plan, train_average
 from flowlib.training.speed import forward_flops
 
 SEEDS = (0, 1, 2)
@@ -104,11 +104,8 @@ def _trained(place: Arm, model: Autoencoder, seed: int, steps: int) -> nn.Module
     with torch.random.fork_rng(devices=[]), _batches(place, model, seed) as batches:
         torch.manual_seed(seed)
         net = _net(place)
-        ema = EMA(net, plan.ema)
         loss = partial(flow_matching, timesteps=LogitNormal())
-        for _ in train(loss, net, batches, plan, ema=ema):
-            pass
-    return ema.model.eval()
+        return train_average(loss, net, batches, plan)
 
 
 @contextmanager

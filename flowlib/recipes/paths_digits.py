@@ -20,7 +20,7 @@ from flowlib.recipes.results import RESULTS_FOLDER, Row, fill
 from flowlib.rectify import straightness, velocities
 from flowlib.sampling import sample
 from flowlib.solvers import MIDPOINT
-from flowlib.training import EMA, Plan, train
+from flowlib.training import Plan, train_average
 
 SEEDS = (0, 1, 2)
 PLAN = Plan(steps=500, batch_size=128, lr=2e-3, warmup=50, lr_schedule="cosine", clip=1.0, ema=0.99)
@@ -76,9 +76,6 @@ def _trained(path: Path, seed: int, plan: Plan) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = UNet(1, 10, width=32, multipliers=(1, 2), blocks=1, attention=(1,), dropout=0.1)
-        ema = EMA(net, plan.ema)
         batches = from_noise(digits("train"), plan.batch_size, torch.Generator().manual_seed(seed))
         loss = partial(flow_matching, path=path, generator=torch.Generator().manual_seed(seed))
-        for _ in train(loss, net, batches, plan, ema=ema):
-            pass
-    return ema.model.eval()
+        return train_average(loss, net, batches, plan)

@@ -14,7 +14,7 @@ from flowlib.models import Autoencoder
 from flowlib.objectives import rate_distortion
 from flowlib.recipes.results import RESULTS_FOLDER, Row, fill
 from flowlib.recipes.vae_digits import decoded, reconstruct, vae_digits
-from flowlib.training import EMA, Plan, train
+from flowlib.training import Plan, train_average
 
 SEEDS = (0, 1, 2)
 BETAS = (0.3, 0.1, 0.03, 0.01)
@@ -55,9 +55,7 @@ def trained(beta: float, seed: int, *, plan: Plan = PLAN) -> Autoencoder:
     with torch.random.fork_rng(devices=[]):  # the noise of z too
         torch.manual_seed(seed)
         model = vae_digits().model()
-        ema = EMA(model, plan.ema)
         batches = epochs(digits("train"), plan.batch_size, torch.Generator().manual_seed(seed))
-        for _ in train(lambda m, x, c: reconstruct(m, x, beta=beta), model, batches, plan, ema=ema):
-            pass
-    assert isinstance(ema.model, Autoencoder)
-    return ema.model.eval()
+        average = train_average(lambda m, x, c: reconstruct(m, x, beta=beta), model, batches, plan)
+    assert isinstance(average, Autoencoder)
+    return average

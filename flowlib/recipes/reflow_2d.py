@@ -21,7 +21,7 @@ from flowlib.rectify import flow_pairs, straightness, transport_cost
 from flowlib.sampling import sample
 from flowlib.shapes import Field
 from flowlib.solvers import EULER
-from flowlib.training import EMA, Plan, train
+from flowlib.training import Plan, train_average
 
 LAWS: dict[str, Callable[[], tuple[Density, Density]]] = {
     "N -> eight gaussians": lambda: (Gaussian(torch.zeros(2)), eight_gaussians()),
@@ -63,11 +63,8 @@ def measure(laws: str, seed: int) -> dict[str, float]:
 def fit(start: nn.Module, batches: Stream, plan: Plan) -> nn.Module:
     """Train a copy of ``start`` by flow matching; return the averaged weights."""
     model = copy.deepcopy(start).requires_grad_(True)
-    ema = EMA(model, plan.ema)
     loss = partial(flow_matching, generator=batches.generator)  # times too: a row is its seed's alone
-    for _ in train(loss, model, batches, plan, ema=ema):
-        pass
-    return ema.model
+    return train_average(loss, model, batches, plan)
 
 
 class Judged:

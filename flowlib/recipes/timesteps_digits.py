@@ -17,7 +17,7 @@ from flowlib.objectives import CosMap, LogitNormal, Mode, Uniform, UShaped, flow
 from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.results import RESULTS_FOLDER, Row, fill
 from flowlib.recipes.rf_digits import draw_digits
-from flowlib.training import EMA, Plan, train
+from flowlib.training import Plan, train_average
 
 SEEDS = (0, 1, 2)
 PLAN = Plan(steps=400, batch_size=128, lr=2e-3, warmup=40, lr_schedule="cosine", clip=1.0, ema=0.98)
@@ -74,9 +74,6 @@ def _trained(times: str, seed: int, plan: Plan) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = UNet(1, 10, width=16, multipliers=(1, 2), blocks=1, attention=(1,))
-    ema = EMA(net, plan.ema)
     batches = from_noise(digits("train"), plan.batch_size, torch.Generator().manual_seed(seed))
     loss = partial(flow_matching, **TIMES[times], generator=torch.Generator().manual_seed(seed))
-    for _ in train(loss, net, batches, plan, ema=ema):
-        pass
-    return ema.model.eval()
+    return train_average(loss, net, batches, plan)

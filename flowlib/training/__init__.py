@@ -6,7 +6,7 @@ from flowlib.training.distributed import Parallel, processes
 from flowlib.training.ema import EMA
 from flowlib.training.journal import Journal, read_log
 from flowlib.training.keep import Stopped, kept
-from flowlib.training.loop import NonFiniteLoss, Step, train
+from flowlib.training.loop import NonFiniteLoss, Step, train, train_average
 from flowlib.training.optimizers import adamw, optimizer_of
 from flowlib.training.plan import Plan
 from flowlib.training.precision import in_precision
@@ -39,5 +39,6 @@ __all__ = [
     "save_run",
     "seconds",
     "train",
+    "train_average",
     "whole_state",
 ]

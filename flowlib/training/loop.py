@@ -108,6 +108,18 @@ def train(
         raise InputError("batches", expected=f"{plan.steps} batches, one a step", got=n, cure="use an endless stream")
 
 
+def train_average(loss: Callable[..., Tensor], model: nn.Module, batches: Iterable[tuple], plan: Plan) -> nn.Module:
+    """Train to the end of ``plan`` as ``train`` does; return the average of the weights at the rate ``plan.ema``.
+
+    Returns:
+        A second model, in evaluation mode.
+    """
+    ema = EMA(model, plan.ema)
+    for _ in train(loss, model, batches, plan, ema=ema):
+        pass
+    return ema.model.eval()
+
+
 def _backward(loss: Callable[..., Tensor], model: nn.Module, batch: tuple, parts: int) -> Tensor:
     """Add the gradient of the mean loss to the parameters, part by part, and return that loss."""
     if parts == 1:
