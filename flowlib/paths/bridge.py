@@ -59,10 +59,10 @@ class NoisyLine(Path):
         """
         check_same_shape("x_0", x_0, "x_1", x_1)
         check_time(t, x_1)
-        t_, width_t, d_width_t = (per_sample(u, x_1) for u in (t, self.width(t), self.d_width(t)))
+        t = per_sample(t, x_1)
         eps, dx = randn(x_1.shape, like=x_1, generator=generator), x_1 - x_0
-        x_t = torch.addcmul(torch.addcmul(x_0, t_, dx), width_t, eps)
-        return PathSample(x_t, torch.addcmul(dx, d_width_t, eps))
+        x_t = torch.addcmul(torch.addcmul(x_0, t, dx), self.width(t), eps)
+        return PathSample(x_t, torch.addcmul(dx, self.d_width(t), eps))
 
     def convert(self, value: Batch, x_t: Batch, t: PerSample, *, have: Quantity, want: Quantity) -> Batch:
         """Refuse: x_t mixes three unknowns, and one prediction does not determine another."""

@@ -116,9 +116,8 @@ class Path(ABC):
         check_same_shape("x_0", x_0, "x_1", x_1)
         check_time(t, x_1)
         self.check_velocity(t)
-        alpha_t, sigma_t, d_alpha_t, d_sigma_t = (
-            per_sample(u, x_1) for u in (self.alpha(t), self.sigma(t), self.d_alpha(t), self.d_sigma(t))
-        )
+        t = per_sample(t, x_1)
+        alpha_t, sigma_t, d_alpha_t, d_sigma_t = self.alpha(t), self.sigma(t), self.d_alpha(t), self.d_sigma(t)
         return PathSample(alpha_t * x_1 + sigma_t * x_0, d_alpha_t * x_1 + d_sigma_t * x_0)
 
     def convert(self, value: Batch, x_t: Batch, t: PerSample, *, have: Quantity, want: Quantity) -> Batch:
