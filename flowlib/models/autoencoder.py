@@ -114,7 +114,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, C, H, W) to (B, C, 2 H, 2 W)."""
-        # interpolate(x, scale_factor=2) gives the same, and takes seven times as long on one core
+        # interpolate(x, scale_factor=2) gives the same, and takes some ten times as long on one core
         return self.conv(x.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
 
