@@ -192,7 +192,7 @@ def _row_potential(cost: np.ndarray) -> np.ndarray:
                 row = row**-0.7 * (kernel @ column) ** -1.7
                 column = column**-0.7 * (row @ kernel) ** -1.7
             f, g = f + reg * np.log(row), g + reg * np.log(column)
-    return np.where(np.isfinite(f), f, 0)
+    return np.where(np.isfinite(f), f, 0).astype(np.float64)
 
 
 def _standardised(x: Tensor) -> np.ndarray:
