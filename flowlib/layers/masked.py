@@ -56,7 +56,7 @@ class MADE(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(depth):
             degree = least + torch.arange(width) % (dim - least)
-            layers += [_linear(degree[:, None] >= seen), nn.ReLU()]
+            layers += [_linear(degree[:, None] >= seen), nn.ReLU(inplace=True)]
             seen = degree
         out = torch.arange(dim).repeat(num_params)
         layers.append(_linear(out[:, None] >= seen))

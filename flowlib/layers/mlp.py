@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -40,7 +41,7 @@ class ConditionedMLP(nn.Module):
         super().__init__()
         self.dim = dim
         self.condition = condition
-        self.net = mlp([dim + condition] + [width] * depth + [out], nn.ReLU)
+        self.net = mlp([dim + condition] + [width] * depth + [out], partial(nn.ReLU, inplace=True))
         start_at_zero(self.net[-1])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
