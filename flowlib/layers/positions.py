@@ -154,7 +154,6 @@ def rotary_angles(
 def rotate(x: Float[Tensor, "B heads N d"], angles: Float[Tensor, "*batch N pairs"]) -> Float[Tensor, "B heads N d"]:
     """Rotate the pairs of neighbours ``(x_2j, x_2j+1)`` of queries or keys by ``angles``.
 
-    A pair is a complex number, ``z_j = x_2j + i x_2j+1``, and its rotation the product ``exp(i angle_j) z_j``.
     With ``R_p`` the rotation at position p, ``(R_p q) . (R_p' k) = q . (R_(p'-p) k)``: scores see offsets only. A
     rotation is done in float32 at least.
 
@@ -170,9 +169,9 @@ def rotate(x: Float[Tensor, "B heads N d"], angles: Float[Tensor, "*batch N pair
         )
     dtype = torch.promote_types(x.dtype, torch.float32)
     angles = angles[:, None] if angles.ndim == 3 else angles
-    turn = torch.complex(angles.cos().to(dtype), angles.sin().to(dtype))
-    pairs = torch.view_as_complex(x.to(dtype).unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turn).flatten(-2).to(x.dtype)
+    cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
+    even, odd = x.to(dtype).unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.stack([cos * even - sin * odd, sin * even + cos * odd], -1).flatten(-2).to(x.dtype)
 
 
 def _frequencies(dim: int, period: float, device: torch.device) -> Tensor:
