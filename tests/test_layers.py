@@ -28,12 +28,6 @@ def test_made_sees_what_came_before_and_the_condition(n, condition, generator):
     assert torch.equal(jacobian, jacobian.tril(-1))
 
 
-def test_made_without_values_has_the_same_parameters():
-    with torch.device("meta"):
-        empty = MADE(2, 3)
-    assert {k: p.shape for k, p in empty.named_parameters()} == {k: p.shape for k, p in MADE(2, 3).named_parameters()}
-
-
 @pytest.mark.parametrize(
     ("c", "message"),
     [

@@ -70,5 +70,4 @@ class MADE(nn.Module):
 
 def _linear(mask: Tensor) -> nn.Linear:
     """A masked layer, or a plain one where nothing is to be hidden: in the plane that is so between hidden layers."""
-    hides_nothing = not mask.is_meta and bool(mask.all())  # a tensor without values cannot say
-    return nn.Linear(mask.shape[1], mask.shape[0]) if hides_nothing else MaskedLinear(mask)
+    return nn.Linear(mask.shape[1], mask.shape[0]) if bool(mask.all()) else MaskedLinear(mask)
