@@ -56,18 +56,13 @@ class MADE(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(depth):
             degree = least + torch.arange(width) % (dim - least)
-            layers += [_linear(degree[:, None] >= seen), nn.ReLU(inplace=True)]
+            layers += [MaskedLinear(degree[:, None] >= seen), nn.ReLU(inplace=True)]
             seen = degree
         out = torch.arange(dim).repeat(num_params)
-        layers.append(_linear(out[:, None] >= seen))
+        layers.append(MaskedLinear(out[:, None] >= seen))
         start_at_zero(layers[-1])
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """Output, (B, P n)."""
         return self.net(with_condition(x, c, self.dim, self.condition))
-
-
-def _linear(mask: Tensor) -> nn.Linear:
-    """A masked layer, or a plain one where nothing is to be hidden: in the plane that is so between hidden layers."""
-    return nn.Linear(mask.shape[1], mask.shape[0]) if bool(mask.all()) else MaskedLinear(mask)
