@@ -153,7 +153,7 @@ def calls_counted(flow: Flow) -> Iterator[list[int]]:
 
 
 def families_2d(path: str | Path, seeds: Sequence[int] = (0, 1, 2)) -> list[Row]:
-    """Fill the table: cost and quality of every family from several seeds, some 15 seconds of one core a row."""
+    """Fill the table: cost and quality of every family from several seeds, some 10 seconds of one core a row."""
     return fill(path, [{"road": road, "seed": seed} for seed in seeds for road in ROADS], measure)
 
 
