@@ -15,7 +15,7 @@ PLAN = replace(table.PLAN, steps=2, warmup=0, lr=1e-3, batch_size=4)
 def test_a_seed_gives_one_training_and_touches_no_other_randomness():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, again, other = (table._trained("CosMap", seed, PLAN) for seed in (0, 0, 1))
+    first, again, other = (table.trained(table.TIMES["CosMap"], seed, PLAN) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first.net.parameters(), other.net.parameters(), strict=True))
@@ -30,7 +30,7 @@ def test_densities_differ_in_the_times_alone(monkeypatch):
 
     monkeypatch.setattr(table, "flow_matching", loss)
     for name in ("uniform", "mode 1.29"):
-        table._trained(name, 3, replace(PLAN, steps=1))
+        table.trained(table.TIMES[name], 3, replace(PLAN, steps=1))
     (one, times, weights), (two, others, same) = seen
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     assert torch.equal(weights, same)
@@ -46,7 +46,7 @@ def test_the_plan_and_one_law_are_those_of_the_recipe_whose_encoder_it_takes():
         k: v for k, v in vars(recipe.plan).items() if k not in changed
     }
     trained = mmdit_shapes("full").load().encoder.state_dict()
-    torch.testing.assert_close(table._trained("uniform", 0, PLAN).encoder.state_dict(), trained)
+    torch.testing.assert_close(table.trained(table.TIMES["uniform"], 0, PLAN).encoder.state_dict(), trained)
 
 
 def test_rows_that_are_there_are_kept(tmp_path):

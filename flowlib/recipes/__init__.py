@@ -10,6 +10,7 @@ from flowlib.recipes.dit_cifar10 import dit_cifar10
 from flowlib.recipes.dit_digits import dit_digits
 from flowlib.recipes.dit_imagenet256_xl2 import dit_imagenet256_xl2
 from flowlib.recipes.dit_latents_cifar10 import dit_latents_cifar10
+from flowlib.recipes.encoders_shapes import encoders_shapes
 from flowlib.recipes.families_2d import ROADS, families_2d, family_2d
 from flowlib.recipes.few_digits import few_digits
 from flowlib.recipes.flux_shapes import draw_guided, flux_shapes, flux_shapes_guided
@@ -94,6 +95,7 @@ RESULTS: dict[str, Callable] = {
     "chain_cifar10": chain_cifar10,
     "families_2d": families_2d,
     "conditioning_digits": conditioning_digits,
+    "encoders_shapes": encoders_shapes,
     "few_digits": few_digits,
     "latents_digits": latents_digits,
     "ledger": ledger,
@@ -121,6 +123,7 @@ __all__ = [
     "draw_captions",
     "draw_digits",
     "draw_guided",
+    "encoders_shapes",
     "families_2d",
     "family_2d",
     "few_digits",

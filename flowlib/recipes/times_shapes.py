@@ -12,7 +12,7 @@ from torch import nn
 
 from flowlib.datasets import captioned_shapes
 from flowlib.evaluation import caption_accuracy, sliced_wasserstein
-from flowlib.objectives import CosMap, LogitNormal, Mode, Uniform, flow_matching
+from flowlib.objectives import CosMap, LogitNormal, Mode, Timesteps, Uniform, flow_matching
 from flowlib.recipes.flux_shapes import flux_shapes
 from flowlib.recipes.mmdit_shapes import draw_captions
 from flowlib.recipes.results import RESULTS_FOLDER, Row, fill
@@ -49,7 +49,7 @@ def times_shapes(path: str | File | None = None, seeds: Sequence[int] = SEEDS, *
 
 @torch.no_grad()
 def _measure(times: str, seed: int, steps: int, plan: Plan) -> dict[str, Any]:
-    model = _trained(times, seed, plan)
+    model = trained(TIMES[times], seed, plan)
     data, generator = captioned_shapes(DRAWN, 1, most=2, pairs="seen"), torch.Generator().manual_seed(seed)
     x = draw_captions(model, data.captions, generator, steps=6)
     met = {part: float(caption_accuracy(x, data.captions, part)) for part in ("all", "colours", "kinds", "relation")}
@@ -58,12 +58,20 @@ def _measure(times: str, seed: int, steps: int, plan: Plan) -> dict[str, Any]:
 
 
 @torch.enable_grad()
-def _trained(times: str, seed: int, plan: Plan) -> nn.Module:
-    """Train the network of ``flux_shapes``, the same one for every density of a seed, on the same pictures."""
+def trained(times: Timesteps, seed: int, plan: Plan, *, listen: bool = True) -> nn.Module:
+    """Train the network of ``flux_shapes``: from one seed the same weights, pictures and noise for every law of times.
+
+    Args:
+        times: their law.
+        seed: of everything.
+        plan: of the training.
+        listen: whether it takes the text encoder of ``mmdit_shapes``, which stays as it is, or trains one of its own.
+    """
     recipe = flux_shapes("full").changed(seed=seed)
     model = recipe.build()
-    recipe.warm(model)  # type: ignore[misc]
-    loss = partial(flow_matching, timesteps=TIMES[times], generator=torch.Generator().manual_seed(seed))
+    if listen:
+        recipe.warm(model)  # type: ignore[misc]
+    loss = partial(flow_matching, timesteps=times, generator=torch.Generator().manual_seed(seed))
     batches = recipe.batches(plan.batch_size, torch.Generator().manual_seed(seed))
     with torch.random.fork_rng(devices=[]):  # captions are dropped by the global state
         torch.manual_seed(seed)
