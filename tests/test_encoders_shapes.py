@@ -28,7 +28,7 @@ def test_an_encoder_of_its_own_is_trained_and_the_other_stays_as_it_is(monkeypat
     ready = mmdit_shapes("full").load().encoder.state_dict()
     assert all(torch.equal(v, ready[name]) for name, v in models[True].encoder.state_dict().items())
     assert any(not torch.equal(v, ready[name]) for name, v in models[False].encoder.state_dict().items())
-    fresh = table.trained(table.TIMES, 0, replace(PLAN, steps=1, lr=1e-12), listen=False).encoder.state_dict()
+    fresh = trained(table.TIMES, 0, replace(PLAN, steps=1, lr=1e-12), listen=False).encoder.state_dict()
     assert any(not torch.equal(v, fresh[name]) for name, v in models[False].encoder.state_dict().items())
 
 
