@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 from functools import partial
 
@@ -25,6 +26,13 @@ def test_every_weight_has_its_row(tmp_path):
         assert row["samples"] >= 1000
         assert row["protocol"] == list(row["result"])
     assert read(tmp_path / "ledger.jsonl") == list(rows.values())
+
+
+def test_every_weight_has_its_command(tmp_path):
+    readme = (WEIGHTS.parent / "README.md").read_text()
+    commands = re.findall(r"\| `(\w+)` \| `flowlib train (\w+)( --scale full)? --out data/weights`", readme)
+    want = [(row["run"], row["scale"] == "full") for row in ledger(tmp_path / "ledger.jsonl")]
+    assert [(name, bool(full)) for name, made, full in commands if name == made] == want
 
 
 def test_seeds(tmp_path):
