@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from flowlib.cli import main
-from flowlib.recipes import RECIPES, RESULTS, rf_toy
+from flowlib.errors import InputError
+from flowlib.recipes import RECIPES, RESULTS, rf_cifar10_small, rf_toy
 from flowlib.training import Journal, load_checkpoint, read_log
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -28,6 +29,14 @@ def test_train_sample_evaluate(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["evaluate", "rf_toy", "--weights", str(weights)]) == 0
     assert "W2 floor" in capsys.readouterr().out
+
+
+def test_weights_know_their_scale(tmp_path):
+    with pytest.raises(InputError, match=r"recipe rf_cifar10_small, scale full, steps 9000, which differs in"):
+        rf_cifar10_small("laptop").load()
+    picture = tmp_path / "one.png"
+    assert main(["sample", "rf_cifar10_small", "-n", "1", "--device", "cpu", "--out", str(picture)]) == 0
+    assert picture.is_file()
 
 
 def test_same_seed_trains_the_same_weights(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast, get_type_hints
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from tyro.extras import literal_type_from_choices
 from flowlib.errors import InputError
 from flowlib.recipes import RECIPES, Recipe, ledger
 from flowlib.recipes.card import write_card
-from flowlib.recipes.recipe import WEIGHTS
+from flowlib.recipes.recipe import WEIGHTS, Scale
 from flowlib.training import (
     Journal,
     NonFiniteLoss,
@@ -23,6 +23,7 @@ from flowlib.training import (
     Plan,
     Run,
     check_writable,
+    facts_of,
     kept,
     processes,
     save_checkpoint,
@@ -47,16 +48,14 @@ class Recipes:
 
     Attributes:
         recipe: what to run
-        scale: size of the run
         device: where; by default on a GPU if there is one
     """
 
     recipe: Positional[Name]
-    scale: Literal["laptop", "full"] = "laptop"
     device: Annotated[Literal["cpu", "cuda"] | None, arg(help_behavior_hint="")] = None
 
-    def choose(self) -> tuple[Recipe, str]:
-        """Return the recipe and the device.
+    def place(self) -> str:
+        """Return the device.
 
         Raises:
             InputError: a GPU is asked for, and there is none.
@@ -64,7 +63,7 @@ class Recipes:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         if device == "cuda" and not torch.cuda.is_available():
             raise InputError("--device", expected="a GPU that torch can use", got="none", cure="--device cpu")
-        return RECIPES[self.recipe](self.scale), device
+        return device
 
 
 @dataclass(kw_only=True)
@@ -74,6 +73,7 @@ class Train(Recipes):
     Under torchrun (``torchrun --nproc-per-node 8 -m flowlib train NAME``) every process takes its share of each batch.
 
     Attributes:
+        scale: size of the run
         plan: numbers of the plan
         out: folder for weights and card, and for NAME.run/ with checkpoints and log; by default runs/NAME
         save_every: steps between checkpoints; the two newest are kept
@@ -83,6 +83,7 @@ class Train(Recipes):
         parallel: under torchrun: ddp (a whole model a process) or fsdp (a part of it); by default ddp
     """
 
+    scale: Scale = "laptop"
     plan: OmitArgPrefixes[Changes]
     out: Annotated[Path | None, arg(help_behavior_hint="")] = None
     save_every: int = 1000
@@ -93,8 +94,10 @@ class Train(Recipes):
 
     def run(self) -> None:
         """Train, then write weights and card."""
-        recipe, device = self.choose()
-        recipe = recipe.changed(**{name: value for name, value in asdict(self.plan).items() if value is not None})
+        device = self.place()
+        recipe = RECIPES[self.recipe](self.scale).changed(
+            **{name: value for name, value in asdict(self.plan).items() if value is not None}
+        )
         folder = self.out or Path("runs") / recipe.name
         check_writable(folder)
         with processes(device) as here:
@@ -143,24 +146,39 @@ class Train(Recipes):
 
 
 @dataclass(kw_only=True)
-class Sample(Recipes):
-    """Draw samples and save them as a picture.
+class Trained(Recipes):
+    """What the commands about trained weights share; the scale is the one that the file says it was trained at.
 
     Attributes:
         weights: a .safetensors file; by default the weights that the book ships
+    """
+
+    weights: Annotated[Path | None, arg(help_behavior_hint="")] = None
+
+    def choose(self) -> Recipe:
+        """Return the recipe, at the scale of the weights."""
+        path = self.weights or WEIGHTS / f"{self.recipe}.safetensors"
+        facts = facts_of(path) if path.is_file() else {}
+        return RECIPES[self.recipe](cast(Scale, facts.get("scale", "laptop")))
+
+
+@dataclass(kw_only=True)
+class Sample(Trained):
+    """Draw samples and save them as a picture.
+
+    Attributes:
         n: how many
         seed: of the noise
         out: the picture
     """
 
-    weights: Annotated[Path | None, arg(help_behavior_hint="")] = None
     n: Annotated[int, arg(aliases=["-n"])] = 100
     seed: int = 0
     out: Path = Path("samples.png")
 
     def run(self) -> None:
         """Draw, and write the picture."""
-        recipe, device = self.choose()
+        recipe, device = self.choose(), self.place()
         if recipe.draw is None:
             raise InputError("recipe", expected="a model that can be sampled", got=recipe.name)
         if self.n < 1:
@@ -171,18 +189,12 @@ class Sample(Recipes):
 
 
 @dataclass(kw_only=True)
-class Evaluate(Recipes):
-    """Judge trained weights.
-
-    Attributes:
-        weights: a .safetensors file; by default the weights that the book ships
-    """
-
-    weights: Annotated[Path | None, arg(help_behavior_hint="")] = None
+class Evaluate(Trained):
+    """Judge trained weights."""
 
     def run(self) -> None:
         """Print the numbers."""
-        recipe, device = self.choose()
+        recipe, device = self.choose(), self.place()
         model = recipe.load(self.weights)
         _show(recipe.evaluate(model.to(device) if recipe.resident else model))
 

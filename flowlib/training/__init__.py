@@ -1,7 +1,7 @@
 """Training: the one loop, averaged weights, checkpoints, runs that survive."""
 
 from flowlib.atomic import check_writable
-from flowlib.training.checkpoint import load_checkpoint, save_checkpoint
+from flowlib.training.checkpoint import facts_of, load_checkpoint, save_checkpoint
 from flowlib.training.distributed import Parallel, processes
 from flowlib.training.ema import EMA
 from flowlib.training.journal import Journal, read_log
@@ -26,6 +26,7 @@ __all__ = [
     "adamw",
     "check_writable",
     "checkpoints",
+    "facts_of",
     "forward_flops",
     "in_precision",
     "kept",

@@ -41,6 +41,23 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
         InputError: no such file, a truncated or damaged one, or one that belongs to another model.
     """
     path = Path(path)
+    state, facts = _read(path)
+    check_fit(path, state, model.state_dict(), facts)
+    model.load_state_dict(state)
+    return facts
+
+
+def facts_of(path: str | Path) -> dict[str, str]:
+    """Return the metadata kept with the weights at ``path``; {} where there is none.
+
+    Raises:
+        InputError: no such file, or a truncated or damaged one.
+    """
+    return _read(Path(path))[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file, by name, and its metadata."""
     if not path.is_file():
         raise InputError(
             "path", expected="a checkpoint", got=f"no file at {path}", cure="train it first, or look for a typo"
@@ -53,19 +70,23 @@ def load_checkpoint(path: str | Path, model: nn.Module) -> dict[str, str]:
         raise InputError(
             "path", expected="a whole safetensors file", got=f"{path} ({error})", cure="copy or train it again"
         ) from error
-    check_fit(path, state, model.state_dict())
-    model.load_state_dict(state)
-    return json.loads(facts.get(METADATA, "{}"))
+    return state, json.loads(facts.get(METADATA, "{}"))
 
 
-def check_fit(path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Raise ``InputError`` unless ``state``, read from ``path``, has the names and shapes of ``wanted``."""
+def check_fit(
+    path: Path, state: dict[str, Tensor], wanted: dict[str, Tensor], facts: dict[str, str] | None = None
+) -> None:
+    """Raise ``InputError`` unless ``state``, read from ``path``, has the names and shapes of ``wanted``.
+
+    The error tells the ``facts`` that stood beside ``state``.
+    """
     odd = sorted(state.keys() ^ wanted.keys())
     odd += [k for k in state.keys() & wanted.keys() if state[k].shape != wanted[k].shape]
     if odd:
+        of = "".join(f", {name} {value}" for name, value in (facts or {}).items())
         raise InputError(
             "path",
             expected="weights of this model",
-            got=f"{path}, which differs in {len(odd)} tensors, first {odd[0]}",
+            got=f"{path}{of}, which differs in {len(odd)} tensors, first {odd[0]}",
             cure="build the model with the sizes that the file was trained with",
         )
