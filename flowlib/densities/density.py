@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from flowlib.shapes import Batch, PerSample
+
+D = TypeVar("D", bound="Density")
 
 
 class Density(ABC):
@@ -32,7 +35,7 @@ class Density(ABC):
     def entropy(self) -> float:
         """Differential entropy ``-E[log p(x)]`` in nats: no model can have a smaller expected NLL on this density."""
 
-    def to(self, like: Tensor) -> Density:
+    def to(self: D, like: Tensor) -> D:
         """The same density with its numbers in the dtype and on the device of ``like``."""
         moved = copy.copy(self)
         moved.__dict__.update({k: u.to(like) for k, u in vars(self).items() if isinstance(u, Tensor)})

@@ -47,17 +47,20 @@ class GaussianMixture(Density):
     def __init__(self, means: Tensor, covariance: Tensor | float = 1.0, weights: Tensor | None = None) -> None:
         check_finite("means", means)
         k = len(means)
-        weights = torch.ones(k, dtype=means.dtype) if weights is None else weights.to(means.dtype)
-        if weights.shape != (k,) or bool((weights < 0).any()):
-            raise InputError("weights", expected=f"{k} numbers, none negative", got=weights)
+        weights = (torch.ones(k) if weights is None else weights).to(means)
+        if weights.shape != (k,) or bool((weights < 0).any()) or not bool(weights.sum() > 0):
+            raise InputError("weights", expected=f"{k} numbers, none negative, not all zero", got=weights)
         self.event_shape = tuple(means.shape[1:])
         self.means = means.flatten(1)
         self.log_weights = (weights / weights.sum()).log()
-        self.variances, self.axes = _principal_axes(torch.as_tensor(covariance, dtype=means.dtype), self.means)
+        self.variances, self.axes = _principal_axes(
+            torch.as_tensor(covariance, dtype=means.dtype, device=means.device), self.means
+        )
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Batch:
         """Draw ``n`` independent samples, (n, *event)."""
-        k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
+        w = self.log_weights.exp() if generator is None else self.log_weights.exp().to(generator.device)
+        k = torch.multinomial(w, n, replacement=True, generator=generator).to(self.means.device)
         eps = randn((n, self.means.shape[1]), like=self.means, generator=generator) * self.variances[k].sqrt()
         if self.axes is not None:
             eps = torch.einsum("bij,bj->bi", self.axes[k], eps)

@@ -26,9 +26,10 @@ def time_embedding(t: PerSample, dim: int, max_period: float = 10_000.0) -> Tens
     """
     if dim % 2:
         raise InputError("dim", expected="an even number: a cosine and a sine for each frequency", got=dim)
-    i = torch.arange(dim // 2, device=t.device, dtype=t.dtype)
-    angle = 1000 * t[:, None] * torch.exp(-math.log(max_period) * i / (dim // 2))
-    return torch.cat([angle.cos(), angle.sin()], 1)
+    dtype = torch.promote_types(t.dtype, torch.float32)  # in bfloat16 an angle near 1000 is off by radians
+    i = torch.arange(dim // 2, device=t.device, dtype=dtype)
+    angle = 1000 * t[:, None].to(dtype) * torch.exp(-math.log(max_period) * i / (dim // 2))
+    return torch.cat([angle.cos(), angle.sin()], 1).to(t.dtype)
 
 
 class LabelEmbedding(nn.Module):

@@ -193,5 +193,6 @@ def check_text(c: Text, batch: int, words: int, pooled: int) -> None:
     tokens, vector = tuple(c.tokens.shape), tuple(c.pooled.shape)
     if len(tokens) != 3 or (tokens[0], tokens[2], vector) != (batch, words, (batch, pooled)):
         raise InputError("c", expected=wanted, got=f"tokens {tokens} and pooled {vector}")
-    if c.mask is not None and c.mask.shape != tokens[:2]:
-        raise InputError("c.mask", expected=f"shape {tokens[:2]}", got=f"shape {tuple(c.mask.shape)}")
+    if c.mask is not None and (c.mask.shape != tokens[:2] or c.mask.dtype != torch.bool):
+        got = f"{c.mask.dtype} of shape {tuple(c.mask.shape)}"
+        raise InputError("c.mask", expected=f"true or false, shape {tokens[:2]}", got=got)

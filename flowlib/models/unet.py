@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from flowlib.errors import InputError
 from flowlib.layers import time_embedding
 from flowlib.shapes import Batch, PerSample
+from flowlib.tensors import check_time
 
 TIME_FEATURES = 64
 SIZES: dict[str, dict[str, Any]] = {
@@ -171,7 +172,7 @@ class UNet(nn.Module):
 
     def forward(self, x: Batch, t: PerSample, c: Tensor | None = None) -> Batch:
         """Velocity at pictures x, (B, C, H, W), times t, (B,), and classes c, (B,)."""
-        self._check(x, c)
+        self._check(x, t, c)
         e = self.embed_time(time_embedding(t, TIME_FEATURES))
         if self.embed_class is not None:
             e = e + self.embed_class(c)
@@ -187,18 +188,23 @@ class UNet(nn.Module):
             h = layer(torch.cat([h, skips.pop()], 1), e) if isinstance(layer, Block) else layer(h)
         return self.head(h)
 
-    def _check(self, x: Tensor, c: Tensor | None) -> None:
+    def _check(self, x: Tensor, t: Tensor, c: Tensor | None) -> None:
         if x.ndim != 4 or x.shape[1] != self.channels or x.shape[2] % self.smallest or x.shape[3] % self.smallest:
             raise InputError(
                 "x",
                 expected=f"shape (B, {self.channels}, H, W) with H and W multiples of {self.smallest}",
                 got=f"shape {tuple(x.shape)}",
             )
-        if (c is None) == (self.num_classes > 0):
-            wanted = (
-                f"classes 0 to {self.num_classes - 1}, (B,)" if self.num_classes else "None, this field has no classes"
-            )
-            raise InputError("c", expected=wanted, got=None if c is None else f"shape {tuple(c.shape)}")
+        check_time(t, x)
+        if self.num_classes == 0:
+            if c is not None:
+                raise InputError("c", expected="None, this field has no classes", got=f"shape {tuple(c.shape)}")
+            return
+        wanted = f"classes 0 to {self.num_classes - 1}, ({len(x)},)"
+        if c is None or c.shape != (len(x),) or c.is_floating_point():
+            raise InputError("c", expected=wanted, got=None if c is None else f"{c.dtype} of shape {tuple(c.shape)}")
+        if c.device.type == "cpu" and c.numel() and not 0 <= int(c.min()) <= int(c.max()) < self.num_classes:
+            raise InputError("c", expected=wanted, got=f"{int(c.min())} to {int(c.max())}")
 
 
 def zero(layer: nn.Conv2d) -> nn.Conv2d:

@@ -91,7 +91,7 @@ def time_of_step(k: PerSample, betas: Betas, path: Path = OT()) -> PerSample:  #
     """
     if not bool(((k >= 0) & (k <= len(betas) - 1)).all()):
         raise InputError("k", expected=f"0 to {len(betas) - 1}", got=k, cure="papers count from 1, networks from 0")
-    lam = _log_snr(betas)
+    lam = _log_snr(betas).to(k.device)
     before, after = k.floor().long(), k.ceil().long()
     lam_k = torch.lerp(lam[before], lam[after], (k - before).to(lam))
     lam_k = torch.where(before == after, lam[before], lam_k)  # minus infinity has no fraction
@@ -129,10 +129,15 @@ def from_ddpm(
         predict: what it predicts, "noise" or "v".
 
     Raises:
-        InputError: a noise predictor asked at t = 0 of a path that starts in pure noise: start a little later.
+        InputError: another word for ``predict``; a noise predictor asked at t = 0 of a path that starts in pure noise:
+            start a little later.
 
     Source: Salimans and Ho 2022, appendix D, for v-prediction.
     """
+
+    if predict not in ("noise", "v"):
+        expected = '"noise" or "v", which is alpha eps - sigma data and not our velocity'
+        raise InputError("predict", expected=expected, got=repr(predict))
 
     def v(x: Batch, t: PerSample, c: object = None) -> Batch:
         alpha_t, sigma_t = per_sample(path.alpha(t), x), per_sample(path.sigma(t), x)

@@ -84,6 +84,8 @@ def sinkhorn(x_0: Batch, x_1: Batch, generator: torch.Generator | None = None, *
 
     Source: Cuturi 2013, algorithm 1; Tong et al. 2024, SB-CFM, section 3.2.4.
     """
+    if sigma < 0:
+        raise InputError("sigma", expected="a positive number", got=sigma)
     plan = entropic_plan(x_0, x_1, reg=2 * sigma**2)
     device = generator.device if generator is not None else plan.device
     u = torch.rand(len(plan), dtype=plan.dtype, device=device, generator=generator).to(plan.device)

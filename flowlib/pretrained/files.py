@@ -38,7 +38,7 @@ def read_weights(path: str | Path, *, cure: str = "download it first") -> dict[s
         if path.suffix == ".safetensors":
             return load_file(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, OSError, EOFError) as error:
+    except (SafetensorError, UnpicklingError, LookupError, RuntimeError, OSError, EOFError) as error:
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             "path", expected="a whole file of weights", got=f"{path} ({line})", cure="fetch it again"

@@ -30,7 +30,6 @@ SOURCES = {
     "sd3": "of stabilityai/stable-diffusion-3-medium-diffusers, 11 GB",
     "flux": "of black-forest-labs/FLUX.1-schnell, 10 GB",
 }
-DROPOUT = 0.464  # of each encoder of SD3: all three at once in a tenth of the samples
 LENGTH = 77
 
 

@@ -56,7 +56,7 @@ class Recipe:
     def build(self) -> nn.Module:
         """Build the network with the weights that ``plan.seed`` gives, leaving the global random state alone."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.plan.seed)
+            torch.default_generator.manual_seed(self.plan.seed)  # torch.manual_seed would seed the GPUs too
             return self.model()
 
     def start(self, device: str = "cpu", *, compiled: bool = False, parallel: Parallel | None = None) -> Run:

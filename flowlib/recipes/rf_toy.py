@@ -25,7 +25,8 @@ def rf_toy(scale: Scale = "laptop") -> Recipe:
     source, target = Gaussian(torch.zeros(2)), eight_gaussians()
 
     def draw(model: nn.Module, n: int, generator: torch.Generator) -> torch.Tensor:
-        return sample(model, source.sample(n, generator), steps=100, method=EULER)
+        x_0 = source.sample(n, generator).to(next(model.parameters()).device)
+        return sample(model, x_0, steps=100, method=EULER)
 
     def evaluate(model: nn.Module) -> dict[str, Estimate]:
         n, blocks = (1000, 5) if laptop else (10_000, 1)

@@ -61,9 +61,15 @@ def pairs_of(
         tolerance: of the solver, see `flow_pairs`.
     """
     folder = RUNS / teacher.name / "pairs"
-    if world_size() > 1:
-        return open_shards(folder)  # made by one process: the same command without torchrun, until it trains
     path = weights_of(teacher)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if world_size() > 1:
+        found = open_shards(folder)  # made by one process: the same command without torchrun, until it trains
+        mine = {"teacher": teacher.name, "weights": digest, "size": size, "dtype": str(dtype)}
+        if len(found.shards) < shards or any(found.facts.get(k) != v for k, v in mine.items()):
+            expected, cure = f"{shards} shards of pairs made with {path}", "run it without torchrun until it trains"
+            raise InputError("pairs", expected=expected, got=f"others in {folder}", cure=cure)
+        return found
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = teacher.load(path).to(device)
     batch_size = 2000 if device == "cuda" else 250
@@ -80,7 +86,7 @@ def pairs_of(
     steps, _ = converge(model, *starts(0, min(size, batch_size)), tolerance=tolerance)
     facts = {
         "teacher": teacher.name,
-        "weights": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights": digest,
         "solver": f"{steps} midpoint steps, found on {device}",
         "size": size,
     }

@@ -51,7 +51,8 @@ def draw_prior(model: nn.Module, n: int, generator: torch.Generator, *, side: in
     """Decode n draws of N(0, I), with the mean and the variance of the latents but nothing else of their law."""
     assert isinstance(model, Autoencoder)
     with torch.no_grad():
-        return model.pictures(torch.randn(n, model.latent_channels, side, side, generator=generator))
+        z = torch.randn(n, model.latent_channels, side, side, generator=generator)
+        return model.pictures(z.to(model.scale.device))
 
 
 def fit_constants(model: nn.Module, x: Tensor) -> None:

@@ -16,7 +16,7 @@ def velocities(v: Field, x_0: Batch, steps: int) -> tuple[torch.Tensor, torch.Te
     """Trajectory of ``dx/dt = v`` on an even grid (by RK4), and the velocity along it, both (steps + 1, B, *event)."""
     times = torch.linspace(0, 1, steps + 1, dtype=x_0.dtype)
     trajectory = solve(v, x_0, times, RK4).trajectory
-    speed = torch.stack([v(x, t.expand(len(x))) for x, t in zip(trajectory, times, strict=True)])
+    speed = torch.stack([v(x, t.expand(len(x))) for x, t in zip(trajectory, times.to(x_0.device), strict=True)])
     return trajectory, speed
 
 

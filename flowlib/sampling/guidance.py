@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -70,6 +70,8 @@ def _for_all(null: Any, c: Any) -> Any:
         return torch.full_like(c, null)
     if isinstance(null, Tensor) and isinstance(c, Tensor) and len(null) == 1:
         return null.expand_as(c)
+    if isinstance(null, tuple) and len(null[0]) == 1:  # a Text
+        return cast(Any, type(null))(*(u if u is None else u.expand(len(c[0]), *u.shape[1:]) for u in null))
     return null
 
 

@@ -34,7 +34,7 @@ def march_adaptive(
     t, end = times[0], times[-1]
     direction = 1.0 if end > t else -1.0
     slope = v(x, t)
-    dt = direction * _first_step(v, x, t, direction, slope, method.order, rtol, atol)
+    dt = direction * _first_step(v, x, t, end, slope, method.order, rtol, atol)
     k_0: Tensor | None = slope
     pending, previous, rejected = list(times[1:]), 1.0, 0
     while pending:
@@ -87,17 +87,18 @@ def _norm(error: Tensor, x: Tensor, x_next: Tensor, rtol: float, atol: float) ->
 
 
 @torch.no_grad()
-def _first_step(
-    v: Slope, x: Tensor, t: float, direction: float, k_0: Tensor, order: int, rtol: float, atol: float
-) -> float:
+def _first_step(v: Slope, x: Tensor, t: float, end: float, k_0: Tensor, order: int, rtol: float, atol: float) -> float:
     """Guess a first step from the size of the slope and of its change (Hairer I, II.4, "starting step size")."""
+    direction, span = (1.0 if end > t else -1.0), abs(end - t)
     size, slope = _norm(x, x, x, rtol, atol), _norm(k_0, x, x, rtol, atol)
-    h_0 = 0.01 * size / slope if min(size, slope) > 1e-5 else 1e-6
+    h_0 = min(0.01 * size / slope if min(size, slope) > 1e-5 else 1e-6, span)  # v need not exist beyond the end
+    if h_0 == 0:  # an infinite slope: the step itself will say so
+        return 1e-6 * span
     k_1 = v(x + direction * h_0 * k_0, t + direction * h_0)
     bend = _norm(k_1 - k_0, x, x, rtol, atol) / h_0
     largest = max(slope, bend)
     h_1 = (0.01 / largest) ** (1 / order) if largest > 1e-15 else max(1e-6, 1e-3 * h_0)
-    return min(100 * h_0, h_1)
+    return min(100 * h_0, h_1, span) or 1e-6 * span
 
 
 def _interpolate(x: Tensor, k: Sequence[Tensor], dt: float, theta: float, method: Tableau) -> Tensor:

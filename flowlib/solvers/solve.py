@@ -83,7 +83,7 @@ def solve(
 
 
 def _grid(times: Tensor) -> list[float]:
-    steps = times.diff()
+    steps = times.diff() if times.ndim else times
     one_way = bool((steps > 0).all()) or bool((steps < 0).all())
     if times.ndim != 1 or len(times) < 2 or not one_way:
         raise InputError(
@@ -92,4 +92,4 @@ def _grid(times: Tensor) -> list[float]:
             got=times.tolist(),
             cure="torch.linspace(0, 1, steps + 1) is a plain grid",
         )
-    return [float(t) for t in times]
+    return times.tolist()

@@ -108,7 +108,7 @@ def _shard(wrapped: _LossOf, copies: Sequence[nn.Module]) -> None:
 
     whole_model = wrapped.model
     mesh = init_device_mesh(next(whole_model.parameters()).device.type, (size(),))
-    for module in list(whole_model.modules()):
+    for module in reversed(list(whole_model.modules())):  # inner lists first, as fully_shard wants them
         if isinstance(module, nn.ModuleList):
             for block in module:
                 if any(p.requires_grad for p in block.parameters()):

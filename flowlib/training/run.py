@@ -102,11 +102,23 @@ class Run:
             "seconds": self.seconds,
             "updates": [average.updates for average in self.averages],
             "batches": {k: v for k, v in place.items() if not isinstance(v, Tensor)},
+            "drawn_on": torch.device(self._generator_device).type,
         }
         return groups, facts
 
     def load_state(self, groups: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> None:
-        """Go to a state of the same run, whichever number of processes it came from."""
+        """Go to a state of the same run, whichever number of processes it came from.
+
+        Raises:
+            InputError: its batches are drawn on another kind of device, whose generator cannot go on with these.
+        """
+        here = torch.device(self._generator_device).type
+        there = facts.get("drawn_on", here)
+        if there != here:
+            cure = f"--device {there}, or --fresh to start again"
+            raise InputError(
+                "device", expected=f"{there}, where the batches of this run are drawn", got=here, cure=cure
+            )
         _fill(self.model, groups["model"])
         for i, average in enumerate(self.averages):
             _fill(average.model, groups[f"ema_{i}"])
