@@ -294,7 +294,7 @@ X, T, C = torch.zeros(2, 3, 4, 4), torch.zeros(2), Text(torch.zeros(2, 5, WORDS)
         (lambda v: v(X, T, None), "c: expected a Text .* got NoneType"),
         (lambda v: v(X, T, C._replace(tokens=C.tokens[:1])), r"got tokens \(1, 5, 12\) and pooled \(2, 10\)"),
         (lambda v: v(X, T, C._replace(pooled=C.pooled[:, 1:])), r"got tokens \(2, 5, 12\) and pooled \(2, 9\)"),
-        (lambda v: v(X, T, C._replace(mask=torch.ones(2, 4) > 0)), r"c.mask: expected shape \(2, 5\)"),
+        (lambda v: v(X, T, C._replace(mask=torch.ones(2, 4) > 0)), r"c.mask: expected true or false, shape \(2, 5\)"),
         (lambda v: MMDiT.of("3B"), "name: expected a size: 2B, 8B, got 3B"),
         (lambda v: MMDiT(depth=2, width=30, heads=4, grid=4), "heads: expected a divisor of the width, 30, got 4"),
     ],
