@@ -20,13 +20,24 @@ from flowlib.training.distributed import size
 PLAN = Plan(steps=300, batch_size=32, lr=1e-3, warmup=5, lr_schedule="cosine", clip=1.0, ema=0.99, more_ema=(0.9,))
 
 
+class Nested(torch.nn.Module):
+    """A block with a list of its own, as the levels of an autoencoder have."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+
+    def forward(self, x):
+        return self.parts[0](x)
+
+
 class Dropped(torch.nn.Module):
     """A field in the plane with dropout, so that the model draws random numbers too."""
 
     def __init__(self):
         super().__init__()
         self.net = MLP(2, width=16, depth=2)
-        self.blocks = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+        self.blocks = torch.nn.ModuleList([Nested(), torch.nn.Linear(2, 2)])
         self.dropout = torch.nn.Dropout(0.2)
 
     def forward(self, x, t, c=None):

@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from flowlib.densities import Gaussian
 from flowlib.errors import InputError
 from flowlib.objectives import flow_matching
-from flowlib.paths import OT, Bridge, Tube
+from flowlib.paths import OT, Bridge, Tube, exact_velocity
 
 pytestmark = pytest.mark.usefixtures("float64")
 PATHS = (Tube(0.1), Tube(0.7), Bridge(1.0), Bridge(0.3))
@@ -124,3 +125,8 @@ def test_mistakes_are_named(path):
         path.sample(x, x, t + 1)
     with pytest.raises(InputError, match=r"noise.*no negative"):
         type(path)(-1.0)
+
+
+def test_a_line_with_noise_of_its_own_has_no_such_velocity():
+    with pytest.raises(InputError, match="path: expected a path without noise of its own"):
+        exact_velocity(Tube(0.5), Gaussian(torch.zeros(2)))

@@ -261,3 +261,9 @@ def test_change_of_path_at_the_ends(old, new, generator):
 def test_bad_input(call, message, unchecked):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_velocity_is_no_word_for_v_prediction():
+    with pytest.raises(InputError, match='predict: expected "noise" or "v"'):
+        from_ddpm(lambda x, k, c: x, torch.full((10,), 0.1), predict="velocity")

@@ -46,6 +46,15 @@ def test_unet_hears_time_and_class():
     torch.testing.assert_close(together[:1], here, rtol=1e-4, atol=1e-5)  # samples do not mix
 
 
+def test_time_embedding_in_bfloat16_is_that_of_float32():
+    t = torch.linspace(0, 1, 21, dtype=torch.bfloat16)
+    torch.testing.assert_close(time_embedding(t, 64).float(), time_embedding(t.float(), 64), rtol=0, atol=4e-3)
+
+
+def labelled(c):
+    return UNet(1, 10)(torch.zeros(2, 1, 8, 8), torch.zeros(2), c)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -54,6 +63,11 @@ def test_unet_hears_time_and_class():
         (lambda: UNet(3)(torch.zeros(1, 1, 8, 8), torch.zeros(1)), r"x: expected shape \(B, 3, H, W\)"),
         (lambda: UNet(1, 10)(torch.zeros(1, 1, 8, 8), torch.zeros(1)), "c: expected classes 0 to 9"),
         (lambda: UNet(1)(torch.zeros(1, 1, 8, 8), torch.zeros(1), torch.zeros(1)), "c: expected None"),
+        (lambda: UNet(1)(torch.zeros(2, 1, 8, 8), torch.zeros(1)), "t: expected"),
+        (lambda: UNet(1)(torch.zeros(1, 1, 8, 8), torch.tensor([500.0])), "t: expected"),
+        (lambda: labelled(torch.tensor([3])), r"c: expected classes 0 to 9, \(2,\), got torch.int64 of shape \(1,\)"),
+        (lambda: labelled(torch.tensor([0, 10])), "c: expected classes 0 to 9, .* got 0 to 10"),
+        (lambda: labelled(torch.zeros(2)), "c: expected classes 0 to 9, .* got torch.float32"),
         (lambda: Classifier()(torch.zeros(1, 1, 9, 9)), r"x: expected pictures of shape \(1, 8, 8\)"),
         (lambda: time_embedding(torch.zeros(1), 3), "dim: expected an even number"),
     ],

@@ -176,3 +176,29 @@ def test_trajectory_holds_the_start_and_every_time():
         assert solution.trajectory.shape == (5, 2, 1)
         assert torch.equal(solution.trajectory[0], p.x_0)
         assert torch.equal(solution.x, solution.trajectory[-1])
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e-8, 0.0])
+def test_a_slow_field_is_not_asked_beyond_the_end(rate):
+    asked = []
+
+    def v(x, t):
+        asked.append(float(t[0]))
+        return rate * x
+
+    end = solve(v, torch.ones(4, 2), torch.tensor([0.0, 1.0]), DOPRI5).x
+    assert 0 <= min(asked) <= max(asked) <= 1
+    torch.testing.assert_close(end, torch.full((4, 2), float(np.exp(rate))))
+
+
+@pytest.mark.parametrize(
+    "v",
+    [
+        lambda x, t: x / (1 - t).abs(),  # infinite where it starts
+        lambda x, t: 1e30 * x,  # finite, but not its square
+        lambda x, t: x if t < 1e-7 else 1e30 * x,
+    ],
+)
+def test_a_field_without_bounds_is_an_error(v):
+    with pytest.raises(InputError, match=r"v: expected"):
+        solve(lambda x, t: v(x, t[0]), torch.ones(4, 2), torch.tensor([1.0, 0.0]), DOPRI5)
