@@ -24,6 +24,8 @@ from flowlib.layers import (
     unpatchify,
 )
 
+MASK = torch.ones(2, 2, dtype=torch.bool).tril()
+
 pytestmark = pytest.mark.usefixtures("float64")
 
 
@@ -186,6 +188,9 @@ def test_norms_are_their_formulas(generator):
     [
         (lambda: Attention(10, 3), "heads: expected a divisor of the width, 10, got 3"),
         (lambda: CrossAttention(10, 0), "heads: expected a divisor of the width, 10, got 0"),
+        (lambda: LabelEmbedding(10, 4, dropout=10), "dropout: expected a probability, 0 to 1, got 10"),
+        (lambda: plain_attention(*torch.zeros(3, 1, 1, 2, 4), MASK), "bias: expected numbers added to the scores"),
+        (lambda: fused_attention(*torch.zeros(3, 1, 1, 2, 4), MASK), "got torch.bool"),
         (lambda: patchify(torch.zeros(1, 3, 8, 9), 2), r"H and W multiples of the patch, 2, got shape \(1, 3, 8, 9\)"),
         (lambda: patchify(torch.zeros(3, 8, 8), 2), r"x: expected shape \(B, C, H, W\)"),
         (lambda: unpatchify(torch.zeros(1, 6, 12), 2, (2, 2)), r"tokens: expected shape \(B, 4, a multiple of 4\)"),

@@ -23,8 +23,12 @@ def attention_weights(q: Tensor, k: Tensor, bias: Tensor | None = None) -> Tenso
         k: keys, (B, heads, M, d).
         bias: added to the scores, broadcast to (B, heads, N, M); -inf hides a key.
 
+    Raises:
+        InputError: a bias of bools or integers.
+
     Source: Vaswani et al. 2017, equation 1. Chapter 10 derives it.
     """
+    _check_bias(bias)
     scores = q @ k.mT / math.sqrt(q.shape[-1])
     return (scores if bias is None else scores + bias).softmax(-1)
 
@@ -39,6 +43,7 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None)
 
     The kernel has no forward-mode derivative; inside a ``jvp`` use the plain form.
     """
+    _check_bias(bias)  # a mask of bools would mean another thing here than above
     return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 
@@ -72,7 +77,7 @@ class Attention(nn.Module):
         Args:
             x: tokens.
             angles: of RoPE, from ``rotary_angles``.
-            bias: of the scores, from ``RelativeBias`` or a mask, broadcast to (B, heads, N, N).
+            bias: of the scores, from ``RelativeBias`` or a mask of 0 and -inf, broadcast to (B, heads, N, N).
         """
         y = (fused_attention if self.fused else plain_attention)(*self.split(x, angles), bias)
         return self.out(rearrange(y, "b k n d -> b n (k d)"))
@@ -96,6 +101,9 @@ class CrossAttention(nn.Module):
         width: features of a token and of an element of the context.
         heads: number of heads, a divisor of the width.
 
+    Raises:
+        InputError: heads that do not divide the width.
+
     Source: Vaswani et al. 2017, section 3.2.3. Chapter 11.
     """
 
@@ -112,6 +120,16 @@ class CrossAttention(nn.Module):
         q = rearrange(self.q(x), "b n (k d) -> b k n d", k=self.heads)
         k, v = rearrange(self.kv(context), "b m (two k d) -> two b k m d", two=2, k=self.heads)
         return self.out(rearrange(fused_attention(q, k, v), "b k n d -> b n (k d)"))
+
+
+def _check_bias(bias: Tensor | None) -> None:
+    if bias is not None and not bias.is_floating_point():
+        raise InputError(
+            "bias",
+            expected="numbers added to the scores, -inf where a key is hidden",
+            got=str(bias.dtype),
+            cure="torch.zeros(mask.shape).masked_fill(~mask, -torch.inf) for a mask that is True where a key is seen",
+        )
 
 
 def check_heads(width: int, heads: int) -> None:

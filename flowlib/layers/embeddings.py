@@ -20,7 +20,10 @@ def time_embedding(t: PerSample, dim: int, max_period: float = 10_000.0) -> Tens
     Args:
         t: times in [0, 1], (B,).
         dim: even number of features.
-        max_period: longest period over 2 pi, in steps.
+        max_period: base of the frequencies; the longest period is ``2 pi max_period^(1 - 2/dim)`` steps.
+
+    Raises:
+        InputError: an odd number of features.
 
     Source: Vaswani et al. 2017, section 3.5; Ho et al. 2020, appendix B.
     """
@@ -44,13 +47,16 @@ class LabelEmbedding(nn.Module):
         dropout: probability of the null class in training.
 
     Raises:
-        InputError: labels that are missing, of another shape or type, or outside 0 .. K.
+        InputError: a dropout outside [0, 1]; by ``check``, which models call, labels that are missing, of another
+            shape or type, or outside 0 .. K.
 
     Source: Ho and Salimans 2022, algorithm 1; Peebles and Xie 2023 (DiT), section 3.3. Chapter 11.
     """
 
     def __init__(self, num_classes: int, dim: int, *, dropout: float = 0.1) -> None:
         super().__init__()
+        if not 0 <= dropout <= 1:
+            raise InputError("dropout", expected="a probability, 0 to 1", got=dropout)
         self.num_classes, self.dropout = num_classes, dropout
         self.table = nn.Embedding(num_classes + 1, dim)
         nn.init.normal_(self.table.weight, std=0.02)

@@ -36,7 +36,10 @@ def sinusoidal(p: Num[Tensor, " N"], dim: int, *, max_period: float = 10_000.0) 
     Args:
         p: positions, (N,).
         dim: even number of features.
-        max_period: longest period over 2 pi.
+        max_period: base of the frequencies; the longest period is ``2 pi max_period^(1 - 2/dim)``.
+
+    Raises:
+        InputError: an odd number of features.
 
     Source: Vaswani et al. 2017, section 3.5, with sines and cosines in two halves as DiT has them. Chapter 09.
     """
@@ -57,7 +60,10 @@ def sinusoidal_2d(
         rows: positions of the rows, (H,); plain indices in DiT, scaled and centred ones in SD3.
         columns: positions of the columns, (W,).
         dim: number of features, a multiple of 4.
-        max_period: longest period over 2 pi.
+        max_period: base of the frequencies; the longest period is ``2 pi max_period^(1 - 2/dim)``.
+
+    Raises:
+        InputError: a number of features that 4 does not divide.
 
     Source: He et al. 2022 (MAE) and Peebles and Xie 2023 (DiT), their code. Chapter 09.
     """
@@ -106,6 +112,9 @@ class RelativeBias(nn.Module):
         heads: number of heads.
         reach: largest offset on each axis, (15,) for a line of 16 tokens, (3, 3) for a grid of 4 x 4.
 
+    Raises:
+        InputError: tokens with another number of coordinates.
+
     Source: Shaw et al. 2018, section 3.2 (clipping); Raffel et al. 2020 (T5), section 2.1 (one number a head);
     Liu et al. 2021 (Swin), equation 4 (two axes). Chapter 09.
     """
@@ -137,7 +146,10 @@ def rotary_angles(
     Args:
         ids: coordinates of the tokens, (N, axes) or (B, N, axes); (N, 1) for a sentence, (0, row, column) in Flux.
         dims: even number of features for each axis, such as (16, 56, 56).
-        theta: longest period over 2 pi, nearly.
+        theta: base of the frequencies; the longest period of an axis is ``2 pi theta^(1 - 2/d)``.
+
+    Raises:
+        InputError: odd sizes, or not one for each coordinate.
 
     Source: Su et al. 2021 (RoFormer), equation 15; axes as in Flux. Chapters 09 and 14.
     """
@@ -160,6 +172,9 @@ def rotate(x: Float[Tensor, "B heads N d"], angles: Float[Tensor, "*batch N pair
     Args:
         x: queries or keys, (B, heads, N, d).
         angles: from ``rotary_angles``, (N, d/2) or (B, N, d/2).
+
+    Raises:
+        InputError: angles of another number of tokens or pairs.
 
     Source: Su et al. 2021, equation 34. Other code pairs feature j with j + d/2; the two are never to be mixed.
     """
