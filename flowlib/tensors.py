@@ -37,7 +37,7 @@ def randn(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | No
 
 
 def check_time(t: Tensor, x: Tensor) -> None:
-    """Raise ``InputError`` unless ``t`` has shape (B,) with B = len(x) and lies in [0, 1].
+    """Raise ``InputError`` unless ``t`` holds floats, has shape (B,) with B = len(x) and lies in [0, 1].
 
     On a GPU the values are not read: that would make every call wait for the device.
     """
@@ -48,6 +48,8 @@ def check_time(t: Tensor, x: Tensor) -> None:
             got=f"shape {tuple(t.shape)}",
             cure="t.expand(len(x)) makes one time serve a whole batch",
         )
+    if not t.is_floating_point():
+        raise InputError("t", expected="floating-point numbers in [0, 1]", got=str(t.dtype))
     if t.device.type == "cpu" and t.numel():
         low, high = (u.item() for u in t.aminmax())
         if not (low >= 0 and high <= 1):
