@@ -137,9 +137,12 @@ def from_released(state: State) -> dict[str, Tensor]:
     """
     depth = depth_of(state, "blocks")
     ours = _renamed(state, _names(RELEASED, RELEASED_BLOCK, "blocks", depth), {"pos_embed"})
-    side = round(state["pos_embed"].shape[1] ** 0.5)
-    if not torch.allclose(state["pos_embed"].float(), _positions(side, ours), atol=1e-4):
-        raise InputError("pos_embed", expected=f"sinusoids of {side} x {side} places", got="other numbers")
+    theirs = state["pos_embed"].float()
+    side = round(theirs.shape[-2] ** 0.5)
+    sinusoids = _positions(side, ours)
+    if theirs.shape != sinusoids.shape or not torch.allclose(theirs, sinusoids, atol=1e-4):
+        got = f"other numbers, of shape {tuple(theirs.shape)}"
+        raise InputError("pos_embed", expected=f"sinusoids of {side} x {side} places", got=got)
     return _patches_in(ours)
 
 
