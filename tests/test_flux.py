@@ -224,6 +224,7 @@ def test_published_sizes(name, count):
         (lambda m, x, t, c: small(guidance=True)(x, t, c), "w: expected the strength of guidance, got None"),
         (lambda m, x, t, c: small(guidance=True)(x, t, c, w=torch.ones(2)), "or shape .3,., got shape .2,."),
         (lambda m, x, t, c: small(axes=(4, 4, 4)), "axes: expected three even numbers that add up to 8"),
+        (lambda m, x, t, c: small(axes=(3, 3, 2)), "axes: expected three even numbers that add up to 8"),
         (lambda m, x, t, c: Flux.of("pro"), "name: expected a size: tiny, schnell, dev, got pro"),
     ],
 )

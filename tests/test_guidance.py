@@ -5,9 +5,12 @@ import torch
 
 from flowlib.densities import Gaussian, GaussianMixture
 from flowlib.errors import InputError
+from flowlib.models import Text
 from flowlib.paths import OT, VP, exact_velocity
 from flowlib.sampling import guide, rescale, sample
 from flowlib.solvers import RK4
+
+WORDS = Text(torch.zeros(1, 3, 4), torch.zeros(1, 4))
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -121,6 +124,10 @@ def test_rescale_restores_the_contrast_of_each_sample(generator):
         (lambda: guide(labelled, 2.0, null=9, weak=labelled), "got both"),
         (lambda: guide(labelled, 2.0, null=9, interval=(0.5, 0.2)), "interval: expected two times"),
         (lambda: guide(labelled, 2.0, null=9)(torch.zeros(1, 2), torch.zeros(1), None), "c: expected a condition"),
+        (
+            lambda: guide(lambda x, t, c: x, 2.0, null=9)(torch.zeros(1, 2), torch.zeros(1), WORDS),
+            "null: expected a Text, like c, got 9",
+        ),
         (lambda: rescale(torch.zeros(1, 2), torch.zeros(1, 2), 2.0), "phi: expected 0 to 1"),
     ],
 )

@@ -127,7 +127,7 @@ class Flux(nn.Module):
     ) -> None:
         super().__init__()
         check_heads(width, heads)
-        if sum(axes) != width // heads:
+        if len(axes) != 3 or any(a % 2 for a in axes) or sum(axes) != width // heads:
             raise InputError("axes", expected=f"three even numbers that add up to {width // heads}", got=axes)
         self.channels, self.words, self.pooled, self.patch, self.axes = channels, words, pooled, patch, axes
         self.embed_patch = nn.Linear(channels * patch**2, width)

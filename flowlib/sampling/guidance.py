@@ -36,7 +36,8 @@ def guide(
         weak: a smaller or less trained network.
 
     Raises:
-        InputError: an interval outside [0, 1]; neither ``null`` nor ``weak``, or both; a call without a condition.
+        InputError: an interval outside [0, 1]; neither ``null`` nor ``weak``, or both; a call without a condition; a number
+            for ``null`` where c is none.
 
     Source: Ho and Salimans 2022; Kynkaanniemi et al. 2024 (interval); Karras et al. 2024 (autoguidance). Chapter 11.
     """
@@ -67,6 +68,10 @@ def guide(
 def _for_all(null: Any, c: Any) -> Any:
     """The null condition of a whole batch: a number fills the shape of c, one row serves every sample."""
     if isinstance(null, int):
+        if not isinstance(c, Tensor):
+            raise InputError(
+                "null", expected=f"a {type(c).__name__}, like c", got=null, cure="encode the caption that says nothing"
+            )
         return torch.full_like(c, null)
     if isinstance(null, Tensor) and isinstance(c, Tensor) and len(null) == 1:
         return null.expand_as(c)
