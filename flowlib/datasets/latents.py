@@ -1,6 +1,6 @@
 """Latents on disk: pictures that were encoded once, so that a flow in latents never runs the encoder.
 
-Kept are mean and variance of each posterior, not one draw of it: every pass draws anew, which costs nothing. With
+Kept are mean and log-variance of each posterior, not one draw of it: every pass draws anew, which costs nothing. With
 them the index keeps two moments of every shard, and so the statistics of the whole set, before anything is read.
 """
 
@@ -82,12 +82,12 @@ class LatentShards:
             shift: by default that of the set; the decoder must know which.
             scale: likewise.
         """
-        a = self.shift if shift is None else shift
-        b = self.scale if scale is None else scale
+        a = self.scale if scale is None else scale
+        b = self.shift if shift is None else shift
 
         def drawn(mean: Batch, logvar: Tensor, c: Labels) -> tuple[Tensor, Tensor]:
             eps = randn(mean.shape, like=mean, generator=generator)
-            return b * (mean + torch.exp(logvar / 2) * eps - a), c
+            return a * (mean + torch.exp(logvar / 2) * eps - b), c
 
         return self.shards.batches(batch_size, generator).map(drawn)
 

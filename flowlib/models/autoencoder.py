@@ -27,7 +27,7 @@ Pictures = Float[Tensor, "B C H W"]
 Latents = Float[Tensor, "B K h w"]  # K channels, at h = H / f and w = W / f
 
 EPS = 1e-6
-LOGVAR = (-30.0, 20.0)  # beyond them exp(logvar) is 0 or infinite in float32
+LOGVAR = (-30.0, 20.0)  # the bounds of LDM's code: exp(logvar) stays far from 0 and from infinity
 SIZES: dict[str, dict[str, Any]] = {
     "sd": {"latent_channels": 4, "quant": True, "scale": 0.18215},
     "sd3": {"latent_channels": 16, "shift": 0.0609, "scale": 1.5305},
