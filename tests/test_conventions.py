@@ -105,6 +105,13 @@ def test_steps_and_times_are_inverse(name, path):
     torch.testing.assert_close(path.snr(t)[[0, 1, 3]], snr)
 
 
+def test_whole_steps_may_be_integers(float64):
+    betas, path, k = linear_betas(), VP(), torch.tensor([950, 300])
+    assert torch.equal(time_of_step(k, betas, path), time_of_step(k.double(), betas, path))
+    net, x = to_ddpm(exact_velocity(path, data()), betas, path), torch.randn(2, 2)
+    assert torch.equal(net(x, k), net(x, k.double()))
+
+
 def test_zero_terminal_betas_reach_time_0():
     betas = zero_terminal_snr(linear_betas())
     k = torch.tensor([998.0, 999.0])

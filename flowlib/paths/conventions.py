@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from flowlib.errors import InputError
@@ -32,6 +32,7 @@ from flowlib.shapes import Batch, Field, PerSample, Times
 from flowlib.tensors import per_sample
 
 Betas = Float[Tensor, " K"]  # one a step, from data to noise
+Steps = Num[Tensor, " B"]  # whole or not
 
 
 def linear_betas(steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Betas:
@@ -78,11 +79,11 @@ def alpha_bar(betas: Betas) -> Betas:
     return (1 - betas).cumprod(0)
 
 
-def time_of_step(k: PerSample, betas: Betas, path: Path = OT()) -> PerSample:  # noqa: B008  frozen
+def time_of_step(k: Steps, betas: Betas, path: Path = OT()) -> PerSample:  # noqa: B008  frozen
     """Time on a path with the signal-to-noise ratio of steps k = 0 .. K-1, ``abar_k / (1 - abar_k)``.
 
     Args:
-        k: index of the step, a fraction where it lies between two.
+        k: index of the step, (B,); a fraction where it lies between two.
         betas: their schedule, (K,).
         path: ours.
 
@@ -91,6 +92,7 @@ def time_of_step(k: PerSample, betas: Betas, path: Path = OT()) -> PerSample:  #
     """
     if not bool(((k >= 0) & (k <= len(betas) - 1)).all()):
         raise InputError("k", expected=f"0 to {len(betas) - 1}", got=k, cure="papers count from 1, networks from 0")
+    k = k if k.is_floating_point() else k.to(torch.get_default_dtype())
     lam = _log_snr(betas).to(k.device)
     before, after = k.floor().long(), k.ceil().long()
     lam_k = torch.lerp(lam[before], lam[after], (k - before).to(lam))
@@ -154,7 +156,7 @@ def from_ddpm(
 def to_ddpm(v: Field, betas: Betas, path: Path = OT()) -> Callable[..., Tensor]:  # noqa: B008  frozen
     """Noise predictor eps(x_k, k, c) by DDPM's rules of a velocity field on ``path``."""
 
-    def net(x_k: Batch, k: PerSample, c: object = None) -> Batch:
+    def net(x_k: Batch, k: Steps, c: object = None) -> Batch:
         t = time_of_step(k, betas, path)
         x = per_sample((path.alpha(t) ** 2 + path.sigma(t) ** 2).sqrt(), x_k) * x_k
         return path.convert(v(x, t, c), x, t, have="velocity", want="noise")
