@@ -13,7 +13,8 @@ from torch import nn
 from flowlib.datasets import between
 from flowlib.densities import Gaussian, eight_gaussians
 from flowlib.errors import InputError
-from flowlib.models import MLP
+from flowlib.layers import LabelEmbedding
+from flowlib.models import MLP, TextToImage
 from flowlib.objectives import flow_matching
 from flowlib.training import (
     EMA,
@@ -207,6 +208,21 @@ def test_compiled_kernels_change_rounding_only(monkeypatch):
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("what", ["class", "caption"])
+def test_withheld_conditions_compile_for_batches_of_any_size(what, unchecked):
+    """Through the compiler's tracer, which on a GPU meets the last, smaller batch of a judgement, too."""
+    if what == "class":
+        model, c = LabelEmbedding(10, 4, dropout=0.5), torch.arange(8)
+    else:
+        model, c = TextToImage(nn.Identity(), nn.Identity(), 0.5), torch.ones(8, 3, dtype=torch.long)
+    drop = torch.compile(model.drop, backend="eager", dynamic=None)
+    for n in (8, 4, 2):
+        torch.manual_seed(0)
+        expected = model.drop(c[:n])
+        torch.manual_seed(0)
+        assert torch.equal(drop(c[:n]), expected)
+
+
 def test_lr_schedule():
     plan = Plan(steps=100, lr=1.0, warmup=10, lr_schedule="cosine")
     assert plan.lr_at(1) == pytest.approx(0.1)
@@ -346,3 +362,8 @@ def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="path: expected a folder that can be written to"):
         save_checkpoint(tmp_path / "file" / "line.safetensors", model)
+
+
+def test_an_average_that_would_never_move_is_refused():
+    with pytest.raises(InputError, match="decay: expected 0 <= decay < 1, got 1"):
+        EMA(nn.Linear(1, 1), 1.0)

@@ -74,7 +74,8 @@ class LabelEmbedding(nn.Module):
 
     def drop(self, c: Labels, generator: torch.Generator | None = None) -> Labels:
         """Replace each label by the null class with probability ``dropout``, independently."""
-        dropped = torch.rand(c.shape, generator=generator, device=c.device) < self.dropout
+        # torch.rand with a generator cannot be compiled for batches of any size; this draws the same numbers
+        dropped = torch.empty(c.shape, device=c.device).uniform_(generator=generator) < self.dropout
         return torch.where(dropped, self.null, c)
 
     def check(self, c: Tensor | None, batch: int) -> None:

@@ -117,5 +117,6 @@ class TextToImage(nn.Module):
 
     def drop(self, c: Int[Tensor, "B M"], generator: torch.Generator | None = None) -> Int[Tensor, "B M"]:
         """Replace each caption by the empty one with probability ``dropout``, independently."""
-        dropped = torch.rand(len(c), generator=generator, device=c.device) < self.dropout
+        # as in LabelEmbedding.drop
+        dropped = torch.empty(len(c), device=c.device).uniform_(generator=generator) < self.dropout
         return torch.where(dropped[:, None], EMPTY, c)
