@@ -110,6 +110,7 @@ class Options:
 
 def measure(name: str, options: Options, device: str, ceiling: float) -> dict[str, float]:
     """Time steps of the loop, and print what they mean."""
+    torch.compiler.reset()  # dynamo keeps eight versions of one forward, and models share a class
     gpu = device == "cuda"
     case = MODELS[name]
     batch_size = options.batch_size or (case.batch_size if gpu else 4)
@@ -146,10 +147,10 @@ def latency(model: nn.Module, case: Case, device: str, precision: str) -> None:
     x_0, c = torch.randn(1, *case.shape, device=device), case.condition(model, 1, device)
     nets = {"plain": model}
     if device == "cuda":
-        nets["CUDA graphs"] = torch.compile(model, mode="reduce-overhead")
+        nets["CUDA graphs"] = torch.compile(model.forward, mode="reduce-overhead")  # model(...) is compiled already
     for name, net in nets.items():
         draw = in_precision(partial(sample, steps=steps, method=EULER), precision)
-        draw(net, x_0, *c)  # compiles, and warms up
+        draw(net, x_0, *c).cpu()  # compiles, warms up, and is waited for
         start = time.perf_counter()
         draw(net, x_0, *c).cpu()
         print(f"  {1e3 * (time.perf_counter() - start):.4g} ms for one picture in {steps} Euler steps, {name}")
@@ -160,6 +161,7 @@ def main(options: Options) -> dict[str, dict[str, float]]:
     gpu = device == "cuda"
     if gpu and not torch.cuda.is_available():
         raise InputError("--device", expected="a GPU that torch can use", got="none", cure="--device cpu")
+    torch.backends.cudnn.allow_tf32 = False  # float32 means 24 bits, in convolutions too
     dtype = DTYPES[options.precision or ("bfloat16" if gpu else "float32")] or torch.float32
     ceiling = matmul_ceiling(8192 if gpu else 512, device=device, dtype=dtype)
     hardware = torch.cuda.get_device_name() if gpu else f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
