@@ -71,11 +71,16 @@ def test_without_a_network(hub, monkeypatch, unchecked):
     def fails(*_, **__):
         raise LocalEntryNotFoundError("cannot reach the hub")
 
+    here = fetch("fashion_mnist")
+    kept = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
     with pytest.raises(
         InputError, match=r"cifar10: expected to download uoft-cs/cifar10 at 0b27149 into .*cannot reach"
     ):
         fetch("cifar10")
+    with pytest.raises(InputError, match="fashion_mnist: expected to download"):
+        fetch("fashion_mnist")
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == kept  # what was there still is
 
 
 def test_verify_tells_published_from_unknown_copies(hub, monkeypatch):

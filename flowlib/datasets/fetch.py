@@ -13,7 +13,7 @@ from flowlib.errors import InputError
 def fetch(name: str) -> Path:
     """Download a set from the Hugging Face hub, at the revision that was looked at, and check it.
 
-    Files that are there and right are left alone; others of the same name are replaced.
+    Files that are there and right are left alone; others of the same name are replaced once the new ones are there.
 
     Args:
         name: of a set in ``catalogue()``.
@@ -36,16 +36,21 @@ def fetch(name: str) -> Path:
     for file, sha256 in one.files.items():
         if sha256 and (folder / file).is_file() and _sha256(folder / file) == sha256:
             continue
+        here, before = folder / file, folder / f"{file}.before"
         try:
-            (folder / file).unlink(missing_ok=True)
+            if here.is_file():
+                here.replace(before)  # the hub would take a damaged file for the right one
             hf_hub_download(one.repo, file, repo_type="dataset", revision=one.revision, local_dir=folder)
         except OSError as error:  # what the hub's errors derive from, as those of a full or read-only disk do
+            if before.is_file():
+                before.replace(here)
             raise InputError(
                 name,
                 expected=f"to download {one.repo} at {one.revision[:7]} into {folder}",
                 got=f"{type(error).__name__}: {str(error).splitlines()[0][:150] if str(error) else ''}",
                 cure="look at the network and the folder; or copy the parquet files there from a machine that has them",
             ) from error
+        before.unlink(missing_ok=True)
         if sha256 and (got := _sha256(folder / file)) != sha256:
             raise InputError(name, expected=f"{file} with SHA-256 {sha256}", got=got, cure="download it again")
     verify(name)
