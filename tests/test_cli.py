@@ -66,11 +66,18 @@ def test_misspelt_commands_exit_with_2(arguments, message, capsys):
     ("arguments", "message"),
     [
         (["train", "rf_toy", "--lr", "-1"], "flowlib: lr: expected a positive number, got -1.0."),
+        (["train", "rf_toy", "--lr", "inf"], "flowlib: lr: expected a positive number, got inf."),
+        (["train", "rf_toy", "--weight-decay", "-1"], "weight_decay: expected no negative number, got -1.0."),
+        (["train", "rf_toy", "--seed", str(10**20)], "seed: expected a number of 64 bits"),
+        (["train", "rf_toy", "--save-every", "0"], "--save-every: expected at least 1 step, got 0."),
+        (["train", "rf_toy", "--sample-every", "-1"], "--sample-every: expected a number of steps, or 0 for none"),
         (["train", "rf_toy", "--out", "{tmp}/file/run"], "path: expected a folder that can be written to"),
         (["sample", "rf_toy", "--weights", "{tmp}/none.safetensors"], "path: expected a checkpoint, got no file at"),
         (["sample", "rf_toy", "--weights", "{tmp}/file"], "path: expected a whole safetensors file"),
         (["sample", "judge_digits"], "recipe: expected a model that can be sampled, got judge_digits."),
         (["sample", "rf_toy", "-n", "0"], "-n: expected at least 1, got 0."),
+        (["sample", "rf_digits", "--out", "{tmp}/x.xyz"], "--out: expected a name that ends in .png or .jpg or"),
+        (["sample", "rf_toy"], "Train it with `flowlib train rf_toy`, or name weights with --weights."),
         (["chapters", "--root", "{tmp}", "readme"], "root: expected the root of the book"),
     ],
 )

@@ -30,6 +30,8 @@ from flowlib.training import (
 )
 from flowlib.training.distributed import rank, size
 
+PICTURES = (".png", ".jpg", ".pdf", ".svg")
+
 if TYPE_CHECKING:
     Name: TypeAlias = str
     Changes: TypeAlias = Any
@@ -95,6 +97,10 @@ class Train(Recipes):
     def run(self) -> None:
         """Train, then write weights and card."""
         device = self.place()
+        if self.save_every < 1:
+            raise InputError("--save-every", expected="at least 1 step", got=self.save_every)
+        if self.sample_every < 0:
+            raise InputError("--sample-every", expected="a number of steps, or 0 for none", got=self.sample_every)
         recipe = RECIPES[self.recipe](self.scale).changed(
             **{name: value for name, value in asdict(self.plan).items() if value is not None}
         )
@@ -105,14 +111,23 @@ class Train(Recipes):
             parallel = self.parallel or ("ddp" if size() > 1 else None)
             run = recipe.start(here, compiled=self.compile, parallel=parallel)
             self._follow(recipe, run, folder)
-            model = recipe.finished(run)
+            model, number = recipe.finished(run), size()
             if rank():
                 return
         path = folder / f"{recipe.name}.safetensors"
         save_checkpoint(path, model, {"recipe": recipe.name, "scale": self.scale, "steps": str(run.n)})
-        metrics = recipe.evaluate(model.to(device) if recipe.resident else model)
+        metrics = recipe.judge(model, device)
         card = path.with_suffix(".json")
-        write_card(card, recipe, scale=self.scale, weights=path, seconds=run.seconds, device=device, metrics=metrics)
+        write_card(
+            card,
+            recipe,
+            scale=self.scale,
+            weights=path,
+            seconds=run.seconds,
+            device=device,
+            processes=number,
+            metrics=metrics,
+        )
         if folder.resolve() == WEIGHTS:
             ledger()
         _show(metrics)
@@ -130,7 +145,7 @@ class Train(Recipes):
                 if self.sample_every and step.n % self.sample_every == 0 and recipe.draw is not None:
                     model = recipe.finished(run)
                     if rank() == 0:
-                        _picture(recipe, model, 100, 0, folder / f"samples_{step.n:08d}.png")
+                        _picture(recipe, model.to(run.device), 100, 0, folder / f"samples_{step.n:08d}.png")
             if journal is None and rank() == 0:
                 print(f"{folder} has its {run.n} steps already; --steps gives it more, --fresh starts again")
         except NonFiniteLoss:
@@ -183,6 +198,8 @@ class Sample(Trained):
             raise InputError("recipe", expected="a model that can be sampled", got=recipe.name)
         if self.n < 1:
             raise InputError("-n", expected="at least 1", got=self.n)
+        if self.out.suffix.lower() not in PICTURES or self.out.is_dir():
+            raise InputError("--out", expected=f"a name that ends in {' or '.join(PICTURES)}", got=self.out)
         check_writable(self.out.parent)
         _picture(recipe, recipe.load(self.weights).to(device), self.n, self.seed, self.out)
         print(self.out)
@@ -196,7 +213,7 @@ class Evaluate(Trained):
         """Print the numbers."""
         recipe, device = self.choose(), self.place()
         model = recipe.load(self.weights)
-        _show(recipe.evaluate(model.to(device) if recipe.resident else model))
+        _show(recipe.judge(model, device))
 
 
 def _picture(recipe: Recipe, model: nn.Module, n: int, seed: int, path: Path) -> None:

@@ -16,9 +16,18 @@ from flowlib.recipes.recipe import Recipe
 
 
 def write_card(
-    path: Path, recipe: Recipe, *, scale: str, weights: Path, seconds: float, device: str, metrics: dict[str, Estimate]
+    path: Path,
+    recipe: Recipe,
+    *,
+    scale: str,
+    weights: Path,
+    seconds: float,
+    device: str,
+    metrics: dict[str, Estimate],
+    processes: int = 1,
 ) -> None:
     """Write a JSON card: the recipe and its numbers, data, commit, minutes, hardware, versions, metrics, hash."""
+    hardware = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     card = {
         "recipe": recipe.name,
         "scale": scale,
@@ -26,7 +35,7 @@ def write_card(
         "data": recipe.data,
         "commit": commit_of(),
         "minutes": round(seconds / 60, 1),
-        "hardware": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "hardware": hardware if processes == 1 else f"{processes} x {hardware}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "metrics": {name: {"value": m.value, "error": m.error} for name, m in metrics.items()},
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),

@@ -77,6 +77,7 @@ def class_conditional(
             ema=0.9995 if full else 0.99,
         ),
         evaluate=partial(evaluate, draw=draw, held_out=held_out, n=2000 if full else 100),
+        judged_there=True,
         draw=lambda model, n, generator: draw(model, torch.arange(n) % 10, generator),
         data=data,
     )

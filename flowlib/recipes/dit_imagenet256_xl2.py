@@ -44,6 +44,7 @@ def dit_imagenet256_xl2(scale: Scale = "laptop") -> Recipe:
             ema=0.9999 if full else 0.9,
         ),
         evaluate=evaluate,
+        judged_there=True,
         draw=None,  # what it draws are latents; chapter 12 decodes them
         data="latents of ImageNet at 256 x 256" if cached else "random latents: for speed alone",
     )

@@ -57,6 +57,7 @@ def glow_cifar10(scale: Scale = "laptop") -> Recipe:
             ema=0.999 if full else 0.97,
         ),
         evaluate=partial(_evaluate, n=10_000 if full else 500, samples=(1, 20) if full else (1, 5)),
+        judged_there=True,
         draw=draw,
         data="CIFAR-10, the 50,000 training pictures, mirrored at random, 256 grey levels, dequantised",
     )

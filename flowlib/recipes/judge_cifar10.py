@@ -44,6 +44,7 @@ def judge_cifar10(scale: Scale = "laptop") -> Recipe:
             ema=0.99,
         ),
         evaluate=partial(evaluate, n=10_000),
+        judged_there=True,
         draw=None,
         data="CIFAR-10, the 50,000 training pictures, mirrored and moved at random",
     )

@@ -63,6 +63,7 @@ def mmdit_2b(scale: Scale = "laptop") -> Recipe:
             ema=0.9999 if full else 0.9,
         ),
         evaluate=partial(evaluate, scale=scale),
+        judged_there=True,
         draw=None,  # what it draws are latents; chapter 12 decodes them
         data="latents and encoded captions" if cached else "random latents and captions: for speed alone",
     )

@@ -48,6 +48,7 @@ def mmdit_emoji(scale: Scale = "laptop") -> Recipe:
             ema=0.9995 if full else 0.98,
         ),
         evaluate=evaluate,
+        judged_there=True,
         draw=lambda model, n, generator: draw_emoji(model, emoji().captions[:n], generator),
         data="emoji with their Unicode names, all but every twentieth",
     )

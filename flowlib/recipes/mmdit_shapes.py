@@ -49,6 +49,7 @@ def mmdit_shapes(scale: Scale = "laptop") -> Recipe:
             optimizer="muon",  # after 500 steps its loss is 0.082, that of AdamW 0.088
         ),
         evaluate=partial(evaluate, n=200 if full else 20),
+        judged_there=True,
         draw=lambda model, n, generator: draw_captions(model, captioned_shapes(n, 1, most=2).captions, generator),
         data="captioned shapes, one or two, without the pairs held out; never the same picture twice",
     )

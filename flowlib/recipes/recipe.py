@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from flowlib.errors import InputError
 from flowlib.estimates import Estimate
 from flowlib.training import Parallel, Plan, Run, load_checkpoint, whole_state
+from flowlib.training.distributed import rank
 
 Scale = Literal["laptop", "full"]
 WEIGHTS = Path(__file__).parents[2] / "data" / "weights"  # shipped with the book, not with the package
@@ -35,6 +36,7 @@ class Recipe:
         settle: measures what belongs to the trained network, such as the constants of its latents, after the last step.
         resident: whether batches are drawn, and the trained model is judged, on the device that trains: nothing crosses
             over, and a seed means something else on each kind of device. ``batches`` finds the device in its generator.
+        judged_there: whether ``evaluate`` takes a model on the device that trains; that of a resident recipe does.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Recipe:
     warm: Callable[[nn.Module], None] | None = None
     settle: Callable[[nn.Module], None] | None = None
     resident: bool = False
+    judged_there: bool = False
 
     def changed(self, **plan: object) -> Recipe:
         """Return the same recipe with some numbers of its plan changed."""
@@ -83,12 +86,20 @@ class Recipe:
         )
 
     def finished(self, run: Run) -> nn.Module:
-        """Return the averaged model of a run as one plain model on the CPU; under torchrun every process calls it."""
-        model = self.build()
-        model.load_state_dict(whole_state(run.ema.model))
-        if self.settle is not None:
-            self.settle(model.eval())
+        """Return the averaged model of a run as one plain model on the CPU.
+
+        Under torchrun every process calls it, and the first one's is the trained one.
+        """
+        model, state = self.build(), whole_state(run.ema.model)
+        if rank() == 0:
+            model.load_state_dict(state)
+            if self.settle is not None:
+                self.settle(model.eval())
         return model.eval()
+
+    def judge(self, model: nn.Module, device: str) -> dict[str, Estimate]:
+        """Evaluate a trained model, on the device where the recipe can, else on the CPU."""
+        return self.evaluate(model.to(device) if self.resident or self.judged_there else model)
 
     def load(self, path: str | Path | None = None) -> nn.Module:
         """Build the network with trained weights: those at ``path``, or the ones that the book ships.
@@ -103,7 +114,7 @@ class Recipe:
                 "path",
                 expected=f"a checkpoint, since the book ships no weights of {self.name}",
                 got="None",
-                cure=f"flowlib train {self.name}",
+                cure=f"train it with `flowlib train {self.name}`, or name weights with --weights",
             )
         load_checkpoint(path or shipped, model)
         return model.eval()

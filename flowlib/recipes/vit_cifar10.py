@@ -57,6 +57,7 @@ def vit_cifar10(scale: Scale = "laptop") -> Recipe:
             ema=0.999 if full else 0.99,
         ),
         evaluate=partial(evaluate, n=10_000 if full else 1000),
+        judged_there=True,
         draw=None,
         data="CIFAR-10, the 50,000 training pictures",
     )

@@ -43,7 +43,7 @@ def processes(device: str) -> Iterator[str]:
     Args:
         device: "cpu" (gloo) or "cuda" (NCCL, one GPU a process).
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield device
         return
     if device == "cuda":
@@ -88,7 +88,7 @@ def parallelise(
             "--parallel",
             expected="processes started by torchrun",
             got="one process",
-            cure="torchrun -m flowlib train ...",
+            cure="start it with `torchrun -m flowlib train ...`",
         )
     whole_loss = _LossOf(loss, model)
     if parallel == "ddp":

@@ -48,9 +48,11 @@ class Plan:
         rules = {
             "steps": (self.steps >= 1, "at least 1"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
-            "lr": (self.lr > 0, "a positive number"),
+            "lr": (0 < self.lr < math.inf, "a positive number"),
             "warmup": (self.warmup >= 0, "no negative number"),
             "lr_schedule": (self.lr_schedule in ("constant", "cosine"), "constant or cosine"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "no negative number"),
+            "seed": (-(2**63) <= self.seed < 2**63, "a number of 64 bits"),
             "clip": (self.clip > 0, "a positive number"),
             "accumulate": (
                 self.accumulate >= 1 and self.batch_size % self.accumulate == 0,

@@ -89,7 +89,10 @@ class Run:
         return iter(self._make_batches(torch.Generator(self._generator_device).manual_seed(self.plan.seed)))
 
     def state(self) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-        """Return groups of whole tensors, on the CPU, and plain numbers; every process calls it, each gets all."""
+        """Return groups of tensors, on the CPU, and plain numbers: everything, to the first process.
+
+        Every process calls it, and the others get no weights and no memory of the optimiser.
+        """
         memory = {name: self.optimizer.state.get(p, {}) for name, p in self.model.named_parameters() if p.requires_grad}
         groups = {"model": whole_state(self.model)}
         groups |= {f"ema_{i}": whole_state(average.model) for i, average in enumerate(self.averages)}
@@ -136,22 +139,30 @@ class Run:
     def _seek(self, random: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Go to the next batch: at once where the stream knows its position, else by drawing those before it again."""
         place = {k.removeprefix("batches/"): v for k, v in random.items() if k.startswith("batches/")} | numbers
-        self._batches = self._fresh()
         if isinstance(self._batches, Stream):
             self._batches.load_state_dict(place)
-        else:
-            drawn = sum(1 for _ in islice(self._batches, self.n))
-            if drawn < self.n:
-                raise InputError("batches", expected=f"the {self.n} batches of the run so far", got=drawn)
+            return
+        self._batches = self._fresh()
+        drawn = sum(1 for _ in islice(self._batches, self.n))
+        if drawn < self.n:
+            raise InputError("batches", expected=f"the {self.n} batches of the run so far", got=drawn)
 
 
 def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the model's state as whole tensors on the CPU, sharded or not; every process calls it."""
+    """Return the model's state as whole tensors on the CPU, sharded or not, to the first process.
+
+    Every process calls it; the others get none, since eight copies of a large model fit into no machine.
+    """
     return _tensors(model.state_dict())
 
 
 def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: whole(v.detach()).cpu().contiguous() for name, v in state.items()}
+    kept = {}
+    for name, v in state.items():
+        full = whole(v.detach())  # gathered by all
+        if rank() == 0:
+            kept[name] = full.cpu().contiguous()
+    return kept
 
 
 def _fill(model: nn.Module, state: dict[str, Tensor]) -> None:
