@@ -279,3 +279,17 @@ X, T, C = torch.zeros(2, 3, 4, 4), torch.zeros(2), torch.zeros(2, dtype=torch.lo
 def test_bad_input(call, message, unchecked):
     with pytest.raises(InputError, match=message):
         call(small())
+
+
+def test_places_of_a_picture_that_is_not_square():
+    """Row by row, the first half of the features tells the column and the second the row; 2 x 3 patches."""
+    model, seen = small(), []
+    nn.init.zeros_(model.embed_patch.weight)  # what is left of the tokens are their places
+    nn.init.zeros_(model.embed_patch.bias)
+    model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(*batch(1, 4, 6))
+    places = seen[0][0].reshape(2, 3, 24)
+    torch.testing.assert_close(places[0, :, :12], places[1, :, :12])
+    torch.testing.assert_close(places[:, :1, 12:].expand(2, 3, 12), places[:, :, 12:])
+    assert len(torch.unique(places[0, :, :12], dim=0)) == 3
+    assert len(torch.unique(places[:, 0, 12:], dim=0)) == 2

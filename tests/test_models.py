@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from flowlib.errors import InputError
 from flowlib.layers import time_embedding
 from flowlib.models import MLP, Classifier, UNet
+from flowlib.models.unet import TIME_FEATURES, PixelAttention
 
 
 def test_time_embedding_tells_times_apart():
@@ -75,3 +77,26 @@ def labelled(c):
 def test_bad_input(call, message, unchecked):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_attention_of_pixels_is_blind_to_their_order(generator):
+    """On a picture that is not square: rows and columns are not exchanged on the way."""
+    attention, order = PixelAttention(8, 2).double(), torch.randperm(6, generator=generator)
+    nn.init.normal_(attention.out.weight, generator=generator)
+    x = torch.randn(2, 8, 2, 3, generator=generator, dtype=torch.float64)
+
+    def mixed(u):
+        return u.flatten(2)[:, :, order].reshape(u.shape)
+
+    torch.testing.assert_close(attention(mixed(x)), mixed(attention(x)))
+
+
+def test_unet_multiplies_time_by_a_thousand_once():
+    from diffusers.models.embeddings import get_timestep_embedding
+
+    v, seen = UNet(1), []
+    v.embed_time.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    t = torch.linspace(0, 1, 5)
+    v(torch.zeros(5, 1, 4, 8), t)
+    theirs = get_timestep_embedding(1000 * t, TIME_FEATURES, flip_sin_to_cos=True, downscale_freq_shift=0)
+    torch.testing.assert_close(seen[0], theirs.to(seen[0]), rtol=0, atol=2e-4)

@@ -239,6 +239,8 @@ def test_mistakes_are_named(pairing):
         pairing(x, x / 0)
     with pytest.raises(InputError, match=r"block.*at least 1"):
         optimal_transport(x, x, block=0)
+    with pytest.raises(InputError, match="sigma: expected a positive number, got -1"):
+        sinkhorn(x, x, sigma=-1.0)
     with pytest.raises(InputError, match=r"reg.*positive.*optimal_transport"):
         sinkhorn(x, x, sigma=0.0)
 

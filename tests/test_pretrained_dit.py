@@ -167,7 +167,7 @@ def changed(**changes):
         (changed(**{"blocks.1.mlp.fc1.bias": None}), "got blocks.1.mlp.fc1.bias is missing"),
         (changed(extra=torch.zeros(1)), "got extra is unexpected"),
         (changed(pos_embed=torch.zeros(1, 16, WIDTH)), "pos_embed: expected sinusoids of 4 x 4 places"),
-        (changed(pos_embed=released()["pos_embed"][:, :15].contiguous()), r"places, got other numbers, of shape .1, 15"),
+        (changed(pos_embed=released()["pos_embed"][:, :15].contiguous()), r"got other numbers, of shape .1, 15"),
         (changed(**{"x_embedder.proj.weight": None}), "expected DiT's own keys, or those of diffusers, got"),
     ],
     ids=["missing", "unexpected", "positions", "no square", "layout"],

@@ -307,6 +307,7 @@ def still(x, t, c=None):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: sample(still, torch.zeros(1, 2), steps=0), "steps: expected at least 1, got 0"),
         (lambda: ddim(still, torch.zeros(1, 2), steps=0), "steps: expected at least 1, got 0"),
         (lambda: ddim(still, torch.zeros(1, 2), eta=1.5), "eta: expected 0"),
         (lambda: sample_sde(still, torch.zeros(1, 2), steps=0), "steps: expected at least 1"),

@@ -156,7 +156,7 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
         _check(x_0, x_1)
         return np.arange(n)
     cost = _product_costs(x_0, x_1) if d > PLANE else _distances(x_0, x_1)
-    if not math.isfinite(cost.sum()):  # what is NaN or infinite in a sample is so in its costs, of which there are fewer
+    if not math.isfinite(cost.sum()):  # what is NaN or infinite in a sample is so in its costs, which are fewer
         _check(x_0, x_1)
     cost -= cost.min(0)  # in place: a new matrix costs more time than what is written into it
     if d <= PLANE and n > FEW:

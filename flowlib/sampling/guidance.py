@@ -36,8 +36,8 @@ def guide(
         weak: a smaller or less trained network.
 
     Raises:
-        InputError: an interval outside [0, 1]; neither ``null`` nor ``weak``, or both; a call without a condition; a number
-            for ``null`` where c is none.
+        InputError: an interval outside [0, 1]; neither ``null`` nor ``weak``, or both; a call without a condition; a
+            number for ``null`` where c is none.
 
     Source: Ho and Salimans 2022; Kynkaanniemi et al. 2024 (interval); Karras et al. 2024 (autoguidance). Chapter 11.
     """
