@@ -1,11 +1,13 @@
 """A stage learns from the one before it: its weights, its pairs, made once and continued after a kill."""
 
+import importlib
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
+from flowlib.datasets import digits
 from flowlib.densities import Gaussian
 from flowlib.errors import InputError
 from flowlib.models import UNet
@@ -16,6 +18,7 @@ from flowlib.recipes.reflow_2d import LAWS, Judged
 from flowlib.recipes.stages import load_teacher, pairs_of, weights_of
 from flowlib.sampling import sample
 from flowlib.solvers import MIDPOINT
+from flowlib.tensors import to_float, to_uint8
 from flowlib.training import Plan, save_checkpoint
 
 
@@ -136,3 +139,13 @@ def test_the_judge_of_the_table_knows_a_perfect_flow(generator):
     assert shifted["cost p=2"] == pytest.approx(2)
     assert shifted["W2 Euler 1"] == pytest.approx((2 + judged.floor**2) ** 0.5, rel=0.1)
     assert set(LAWS) == {"N -> eight gaussians", "N -> moons", "moons -> eight gaussians"}
+
+
+def test_few_steps_are_judged_as_they_would_be_in_a_file(monkeypatch, generator):
+    """Numbers beyond the range of a picture, and between its grey levels, are no part of a distance."""
+    module, x, found = importlib.import_module("flowlib.recipes.rf2_digits"), digits("train").x, []
+    x = x + 0.3 * torch.randn(x.shape, generator=generator)
+    for drawn in (x, to_float(to_uint8(x))):
+        monkeypatch.setattr(module, "draw_digits", lambda *_, drawn=drawn, **__: drawn)
+        found.append(module.judge_samples(torch.nn.Identity(), 1)["Frechet distance"].value)
+    assert found[0] == pytest.approx(found[1], rel=1e-6)

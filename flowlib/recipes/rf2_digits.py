@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from flowlib.datasets import digits, grey_levels
 from flowlib.estimates import Estimate
 from flowlib.evaluation import accuracy, frechet_distance, two_sample_accuracy
+from flowlib.evaluation.features import features
 from flowlib.objectives import flow_matching
 from flowlib.objectives.distillation import distillation
 from flowlib.recipes.judge_digits import judge_digits
@@ -89,7 +90,7 @@ def evaluate_few_steps(model: nn.Module, *, steps: tuple[int, ...]) -> dict[str,
 
 
 def judge_samples(model: nn.Module, steps: int, seed: int = 1) -> dict[str, Estimate]:
-    """Recognition, distance to the training digits on the judge's features, and the two-sample score.
+    """Recognition, distance to the training digits on the judge's features (rounded to grey levels), two-sample score.
 
     Args:
         model: a field v(x, t, c).
@@ -100,11 +101,6 @@ def judge_samples(model: nn.Module, steps: int, seed: int = 1) -> dict[str, Esti
     x = draw_digits(model, train.c, torch.Generator().manual_seed(seed), steps=steps, method=EULER)
     return {
         "recognised": accuracy(judge, x, train.c),
-        "Frechet distance": frechet_distance(_features(judge, x), _features(judge, train.x)),
+        "Frechet distance": frechet_distance(*(features(judge.features, u) for u in (x, train.x))),  # type: ignore[arg-type]
         "told from training digits": two_sample_accuracy(train.x, grey_levels(x)),
     }
-
-
-@torch.no_grad()
-def _features(judge: nn.Module, x: Tensor) -> Tensor:
-    return judge.eval().features(x)  # type: ignore[operator]
