@@ -1,6 +1,7 @@
 """The house: floors, arrows that only go down, sizes. Each rule is also shown to fail where it is broken on purpose."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -182,3 +183,9 @@ def test_public_names_are_documented_and_annotated():
                 if not ast.get_docstring(node):
                     missing.append(f"{path}:{node.name}")
     assert missing == []
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_words_mean_one_thing(path):
+    """A schedule is alpha_t and sigma_t, or that of a learning rate; both are called scheduler elsewhere."""
+    assert not re.search(r"(?i)\bschedulers?\b", (ROOT / path).read_text())

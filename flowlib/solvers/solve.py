@@ -57,7 +57,7 @@ def solve(
     >>> solve(lambda x, t: -x, torch.ones(1, 1), torch.linspace(0, 1, 3)).x
     tensor([[0.3906]])
 
-    Source: chapter 04 uses it, chapter 06 compares the methods.
+    Chapter 02 derives and compares the methods, chapter 04 samples with it.
     """
     grid = _grid(times)
     check_finite("x_0", x_0)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype | None] = {
-    # 24 significant bits: the reference, and the default on a CPU. On a GPU convolutions multiply with 11 of them (TF32)
-    # unless torch.backends.cudnn.allow_tf32 is False.
+    # 24 significant bits: the reference, and the default on a CPU. The convolutions of a GPU multiply with 11 of them
+    # (TF32) unless torch.backends.cudnn.allow_tf32 is False.
     "float32": None,
     # 8 significant bits and the range of float32 in matrix products, whose sums stay in float32; weights, averages and
     # the optimiser keep float32. float16 has 11 bits but overflows at 65504, so that every loss would need a scale.
