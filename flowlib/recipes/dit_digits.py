@@ -28,7 +28,8 @@ def dit_digits(scale: Scale = "laptop") -> Recipe:
     gave 98.5. Near t = 1 such a law hardly looks, and Heun's last evaluation is there: 90 percent of the digits are
     told from real ones, but one half, which is chance, where the last step is Euler's or every one the midpoint rule's.
     The laptop run takes 70 s on two cores, and the judge reads 99.0 +- 0.1 percent (four seeds of everything, three of
-    noise each; 98.6 after 2000 steps); the full one, whose weights the book ships, takes about two minutes.
+    noise each; 98.6 after 2000 steps); the full one, whose weights the book ships, takes about two
+    minutes of two free cores; its card was written on busy ones.
     """
     full = scale == "full"
     return Recipe(

@@ -18,7 +18,7 @@ from flowlib.training import Plan
 def judge_cifar10(scale: Scale = "laptop") -> Recipe:
     """Train a residual network of 0.65 M parameters on photographs mirrored and moved; one run serves both scales.
 
-    Ten passes, about ten minutes of one core that multiplies in bfloat16.
+    Ten passes; the card says how long they took on one core, of a machine that was busy.
     """
 
     def batches(batch_size: int, generator: torch.Generator) -> Stream:

@@ -23,7 +23,7 @@ def rf_digits(scale: Scale = "laptop") -> Recipe:
     """Train a U-Net of 0.76 M parameters on straight lines from noise to digits, given their class.
 
     The laptop run of 300 steps shows the way; the weights that the book ships come from the full one, of 1800 steps,
-    which takes about three minutes on two cores.
+    which takes about three minutes on two free cores; its card was written on busy ones.
     """
     full = scale == "full"
     return Recipe(

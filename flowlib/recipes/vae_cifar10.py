@@ -17,7 +17,7 @@ def vae_cifar10(scale: Scale = "laptop") -> Recipe:
     """Train a KL autoencoder of 0.7 M parameters on CIFAR-10, mirrored at random, to 4 latents at each of 8 x 8 places.
 
     Both scales have the same network, so that one line loads the weights that the book ships: they are those of the
-    full run, a quarter of an hour of one core; on a GPU give it ``--steps 30000``.
+    full run, whose card says how long it took on one core of a busy machine; on a GPU give it ``--steps 30000``.
     """
     full = scale == "full"
     return Recipe(
