@@ -56,7 +56,7 @@ def epochs(data: Labelled, batch_size: int, generator: torch.Generator, *, flip:
 
     def rows(index: Tensor) -> tuple[Batch, Labels]:
         here = index.to(data.x.device)
-        x_1 = data.x[here]
+        x_1 = data.x.index_select(0, here)  # data.x[here], in a half to a fifth of the time
         return (flipped(x_1, generator) if flip else x_1), data.c[here]
 
     return Stream(rows, generator, size=len(data.x), batch_size=batch_size)
@@ -83,7 +83,7 @@ def from_noise(
 
     def with_noise(x_1: Batch, c: Labels) -> tuple[Batch, Batch, Labels]:
         x_0 = randn(x_1.shape, like=x_1, generator=generator)
-        return (x_0 if pairing is None else x_0[pairing(x_0, x_1, generator)]), x_1, c
+        return (x_0 if pairing is None else x_0.index_select(0, pairing(x_0, x_1, generator))), x_1, c
 
     return epochs(data, batch_size, generator, flip=flip).map(with_noise)
 

@@ -23,7 +23,7 @@ Index: TypeAlias = Int[Tensor, " B"]
 Pairing: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Tensor]  # (x_0, x_1, generator) -> index
 
 SWEEPS = 2000  # of Sinkhorn's iteration, before it gives up
-PLANE = 64  # dimensions beyond which nothing but the product is worth its time
+PLANE = 64  # dimensions beyond which the samples are not standardised: one product of theirs is all there is time for
 FEW = 64  # samples up to which potentials take more time than they save
 STAGES = ((0, 0.04, 10), (300, 0.01, 16), (1000, 0.001, 32))  # for more samples than: reg, sweeps
 
@@ -145,8 +145,8 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
 
     The permutation does not change when a batch is moved or scaled, or when a number is taken from a row or a column of
     the costs. Each of these brings the costs nearer to the solved form, in which the best partner costs zero and
-    augmenting paths are short: at worst the least cost of each column is taken off; of many points in the plane, the
-    potentials of a few sweeps of Sinkhorn's iteration, too. The network simplex (POT) takes two to four times as long
+    augmenting paths are short: at worst the least cost of each column is taken off; of many samples, the potentials
+    of a few sweeps of Sinkhorn's iteration, too. The network simplex (POT) takes two to four times as long
     at 4,096 and at 10,000 points.
     """
     from scipy.optimize import linear_sum_assignment
@@ -159,20 +159,24 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     if not math.isfinite(cost.sum()):  # what is NaN or infinite in a sample is so in its costs, which are fewer
         _check(x_0, x_1)
     cost -= cost.min(0)  # in place: a new matrix costs more time than what is written into it
-    if d <= PLANE and n > FEW:
+    if n > FEW:
         cost -= _row_potential(cost)[:, None]
         cost -= cost.min(0)
     return linear_sum_assignment(cost)[1].argsort()
 
 
 def _product_costs(x_0: Tensor, x_1: Tensor) -> np.ndarray:
-    """Costs ``max_k x_0[i] . x_1[k] - x_0[i] . x_1[j]``, (n, n): one product is all that many dimensions can afford."""
+    """Costs ``max_k x_0[i] . x_1[k] - x_0[i] . x_1[j]`` in units of their spread, (n, n).
+
+    One product is all that many dimensions can afford.
+    """
     product = x_0 @ x_1.T
-    return (product.amax(1, keepdim=True) - product).double().numpy()
+    cost = product.amax(1, keepdim=True) - product
+    return cost.div_(float(product.std()) or 1).double().numpy()
 
 
 def _distances(x_0: Tensor, x_1: Tensor) -> np.ndarray:
-    """Squared distances of standardised samples, less a number for each column, (n, n)."""
+    """Squared distances of standardised samples, each column less a number, (n, n)."""
     a, b = _standardised(x_0), _standardised(x_1)
     cost = a @ (-2 * b.T)
     cost += np.square(a).sum(1)[:, None]

@@ -31,8 +31,8 @@ def pictures(n: int, generator: torch.Generator) -> Batch:
 
 
 def paired(pairing: Callable[[Tensor, Tensor], Tensor], x_0: Tensor, x_1: Tensor) -> Batch:
-    """The batch with its partners in place."""
-    return x_0[pairing(x_0, x_1)], x_1
+    """The batch with its partners in place, gathered as ``flowlib.datasets`` does it."""
+    return x_0.index_select(0, pairing(x_0, x_1)), x_1
 
 
 def pairs() -> Iterator[Pair]:
