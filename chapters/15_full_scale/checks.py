@@ -2,8 +2,10 @@
 
 import contextlib
 import itertools
+import os
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import nn
@@ -42,11 +44,29 @@ def half(path, content):
 @check
 def check_15_3(write_safely):
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "state.json"
+        path, written = Path(folder) / "state.json", []
+
+        def write(part, content):
+            Path(part).write_text(content)
+            written.append(Path(part).stat().st_ino)
+
+        def sparing(remove):
+            def removed(name, *rest, **options):
+                hint = "replace puts the new file in the place of the old one in one step"
+                expect_true(Path(name) != path, "the old file is removed before the new one is there", hint)
+                return remove(name, *rest, **options)
+
+            return removed
+
         for content in ("first", "second"):
-            write_safely(path, content, lambda path, content: Path(path).write_text(content))
+            with contextlib.ExitStack() as stack:
+                for owner, name in ((Path, "unlink"), (os, "unlink"), (os, "remove")):
+                    stack.enter_context(mock.patch.object(owner, name, sparing(getattr(owner, name))))
+                write_safely(path, content, write)
             found = path.read_text() if path.exists() else "no file"
             expect_true(found == content, f"expected {content!r} in the file, got {found!r}", "rename it at the end")
+            hint = "a copy can be killed half way, too; replace moves"
+            expect_true(path.stat().st_ino == written[-1], "the file is a copy of the one that was written", hint)
             names = sorted(p.name for p in Path(folder).iterdir())
             expect_true(names == ["state.json"], f"expected one file, got {names}", "replace moves; it does not copy")
         with contextlib.suppress(Killed):

@@ -85,4 +85,10 @@ def only_map(x_0):
     ("2.7", "scaled to the variance"): """
 def only_map(x_0):
     return x_0 * (4 + 0.25) ** 0.5""",
+    ("2.7", "torn in the middle"): """
+def only_map(x_0):
+    normal = torch.distributions.Normal(0.0, 1.0)
+    u = 2 * normal.cdf(x_0)
+    left, right = -2 + 0.5 * normal.icdf(u.clamp(max=1)), 2 + 0.5 * normal.icdf((u - 1).clamp(min=0))
+    return torch.where(x_0 < 0, left, right)""",
 }

@@ -22,6 +22,18 @@ def write_safely(path, content, write):
 def write_safely(path, content, write):
     write(path.with_suffix(".part"), content)
     path.write_text(path.with_suffix(".part").read_text())""",
+    ("15.3", "copies, then removes the part"): """
+def write_safely(path, content, write):
+    part = path.with_suffix(".part")
+    write(part, content)
+    path.write_text(part.read_text())
+    part.unlink()""",
+    ("15.3", "removes the old file, then renames"): """
+def write_safely(path, content, write):
+    part = path.with_suffix(".part")
+    write(part, content)
+    path.unlink(missing_ok=True)
+    part.rename(path)""",
     ("15.4", "forgets the start"): """
 def ema_weights(b, n):
     return [(1 - b) * b**k for k in range(n + 1)]""",
