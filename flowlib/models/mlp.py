@@ -22,20 +22,41 @@ class MLP(nn.Module):
         width: size of the hidden layers.
         depth: number of hidden layers.
         activation: h.
+        average: whether a second time r is an input: then this is an average velocity u(x, t, r) (chapter 16), which
+            sees ``[x, t, r - t]``.
 
     Raises:
-        InputError: points of another dimension.
+        InputError: points of another dimension, a second time where there is no such input.
     """
 
     def __init__(
-        self, dim: int = 2, *, width: int = 64, depth: int = 3, activation: Callable[[], nn.Module] = nn.SiLU
+        self,
+        dim: int = 2,
+        *,
+        width: int = 64,
+        depth: int = 3,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+        average: bool = False,
     ) -> None:
         super().__init__()
-        self.dim = dim
-        self.net = mlp([dim + 1] + [width] * depth + [dim], activation)
+        self.dim, self.average = dim, average
+        self.net = mlp([dim + 1 + average] + [width] * depth + [dim], activation)
 
-    def forward(self, x: Tensor, t: PerSample, c: None = None) -> Tensor:
-        """Velocity at x, (B, dim), and t, (B,). There is no condition to give."""
+    def forward(self, x: Tensor, t: PerSample, c: None = None, *, r: PerSample | None = None) -> Tensor:
+        """Velocity at x, (B, dim), and t, (B,), or its average up to r, (B,), which is t if left out. There is no c."""
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise InputError("x", expected=f"shape (B, {self.dim})", got=f"shape {tuple(x.shape)}")
-        return self.net(torch.cat([x, t[:, None]], 1))
+        check_second_time(r, t, self.average)
+        times = [t, (t if r is None else r) - t] if self.average else [t]
+        return self.net(torch.cat([x, torch.stack(times, 1)], 1))
+
+
+def check_second_time(r: Tensor | None, t: Tensor, average: bool) -> None:
+    """Raise ``InputError`` unless r is left out, or has the shape of t and the network an input for it."""
+    if r is not None and not (average and r.shape == t.shape):
+        raise InputError(
+            "r",
+            expected=f"shape {tuple(t.shape)}, as t" if average else "none, this network has no second time",
+            got=f"shape {tuple(r.shape)}",
+            cure="average=True gives a network a second time",
+        )

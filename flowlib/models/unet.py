@@ -16,11 +16,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from flowlib.errors import InputError
-from flowlib.layers import time_embedding
+from flowlib.layers import mlp, time_embedding
+from flowlib.models.mlp import check_second_time
 from flowlib.shapes import Batch, PerSample
 from flowlib.tensors import check_time
 
 TIME_FEATURES = 64
+SLOW = 0.005  # an average velocity is compared with itself at times nearby: it sees 5 t, where a velocity sees 1000 t
 SIZES: dict[str, dict[str, Any]] = {
     # The network of the flow-matching papers. Theirs has 35.7 M parameters: there the time only shifts the features.
     # Here it scales them too, which takes 2.6 M more.
@@ -109,9 +111,11 @@ class UNet(nn.Module):
         attention: levels that have attention, 0 the full size; the middle always does.
         heads: of the attention.
         dropout: in every block.
+        average: whether a second time r is an input, embedded as r - t beside t: then this is an average velocity
+            u(x, t, c, r=r) (chapter 16).
 
     Raises:
-        InputError: pictures whose sides the levels cannot halve, a missing or unwanted class.
+        InputError: pictures whose sides the levels cannot halve, a missing or unwanted class or second time.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class UNet(nn.Module):
         attention: tuple[int, ...] = (1,),
         heads: int = 4,
         dropout: float = 0.0,
+        average: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.num_classes, self.smallest = channels, num_classes, 2 ** (len(multipliers) - 1)
@@ -156,6 +161,7 @@ class UNet(nn.Module):
             if level > 0:
                 self.up.append(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(now, now, 3, padding=1)))
         self.head = nn.Sequential(nn.GroupNorm(8, now), nn.SiLU(), zero(nn.Conv2d(now, channels, 3, padding=1)))
+        self.embed_length = mlp([TIME_FEATURES, size, size]) if average else None
 
     @classmethod
     def of(cls, name: str, **changes: Any) -> UNet:
@@ -170,10 +176,17 @@ class UNet(nn.Module):
             raise InputError("name", expected=f"one of {', '.join(SIZES)}", got=repr(name))
         return cls(**(SIZES[name] | changes))
 
-    def forward(self, x: Batch, t: PerSample, c: Tensor | None = None) -> Batch:
-        """Velocity at pictures x, (B, C, H, W), times t, (B,), and classes c, (B,)."""
+    def forward(self, x: Batch, t: PerSample, c: Tensor | None = None, *, r: PerSample | None = None) -> Batch:
+        """Velocity at pictures x, (B, C, H, W), times t, (B,), and classes c, (B,), or its average up to r, (B,).
+
+        Where the network has a second time and r is left out, r is t.
+        """
         self._check(x, t, c)
-        e = self.embed_time(time_embedding(t, TIME_FEATURES))
+        check_second_time(r, t, self.embed_length is not None)
+        slow = SLOW if self.embed_length is not None else 1.0
+        e = self.embed_time(time_embedding(slow * t, TIME_FEATURES))
+        if self.embed_length is not None:
+            e = e + self.embed_length(time_embedding(slow * ((t if r is None else r) - t), TIME_FEATURES))
         if self.embed_class is not None:
             e = e + self.embed_class(c)
         e = nn.functional.silu(e)
