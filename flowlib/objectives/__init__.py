@@ -4,6 +4,7 @@ from flowlib.objectives.autoencoding import RateDistortion, autoencoding, rate_d
 from flowlib.objectives.distillation import guidance_distillation
 from flowlib.objectives.likelihood import dequantise, negative_log_likelihood, regularised_likelihood
 from flowlib.objectives.matching import flow_matching, loss_at
+from flowlib.objectives.one_step import consistency, mean_flow, shortcut
 from flowlib.objectives.timesteps import (
     CosMap,
     LogitNormal,
@@ -29,17 +30,20 @@ __all__ = [
     "UShaped",
     "Uniform",
     "autoencoding",
+    "consistency",
     "dequantise",
     "error_ratio",
     "flow_matching",
     "guidance_distillation",
     "loss_at",
+    "mean_flow",
     "min_snr",
     "negative_log_likelihood",
     "rate_distortion",
     "regularised_likelihood",
     "same_loss",
     "shift_time",
+    "shortcut",
     "truncated_snr",
     "unified",
 ]
