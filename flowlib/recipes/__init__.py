@@ -25,6 +25,7 @@ from flowlib.recipes.mmdit_2b import mmdit_2b
 from flowlib.recipes.mmdit_emoji import mmdit_emoji
 from flowlib.recipes.mmdit_shapes import draw_captions, mmdit_shapes
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
+from flowlib.recipes.one_step_digits import one_step_digits
 from flowlib.recipes.pairings_2d import pairings_2d
 from flowlib.recipes.paths_digits import paths_digits
 from flowlib.recipes.rate_digits import rate_digits
@@ -38,7 +39,7 @@ from flowlib.recipes.reflow_pictures import (
     transfer_cifar10,
     transfer_fashion,
 )
-from flowlib.recipes.rf2_digits import judge_samples, rf2_digits, rf2_digits_distilled
+from flowlib.recipes.rf2_digits import judge_drawn, judge_samples, rf2_digits, rf2_digits_distilled
 from flowlib.recipes.rf_cifar10 import rf_cifar10, rf_cifar10_small
 from flowlib.recipes.rf_digits import draw_digits, rf_digits
 from flowlib.recipes.rf_fashion import rf_fashion
@@ -99,6 +100,7 @@ RESULTS: dict[str, Callable] = {
     "few_digits": few_digits,
     "latents_digits": latents_digits,
     "ledger": ledger,
+    "one_step_digits": one_step_digits,
     "pairings_2d": pairings_2d,
     "paths_digits": paths_digits,
     "rate_digits": rate_digits,
@@ -133,6 +135,7 @@ __all__ = [
     "glow_digits",
     "judge_cifar10",
     "judge_digits",
+    "judge_drawn",
     "judge_fashion",
     "judge_samples",
     "latents_digits",
@@ -141,6 +144,7 @@ __all__ = [
     "mmdit_emoji",
     "mmdit_shapes",
     "nf_toy",
+    "one_step_digits",
     "pairings_2d",
     "paths_digits",
     "rate_digits",

@@ -97,8 +97,13 @@ def judge_samples(model: nn.Module, steps: int, seed: int = 1) -> dict[str, Esti
         steps: Euler steps.
         seed: of the noise.
     """
+    c = digits("train").c
+    return judge_drawn(draw_digits(model, c, torch.Generator().manual_seed(seed), steps=steps, method=EULER))
+
+
+def judge_drawn(x: Tensor) -> dict[str, Estimate]:
+    """The same three numbers of pictures x, (1437, 1, 8, 8), drawn in the classes of the training digits."""
     train, judge = digits("train"), judge_digits().load()
-    x = draw_digits(model, train.c, torch.Generator().manual_seed(seed), steps=steps, method=EULER)
     return {
         "recognised": accuracy(judge, x, train.c),
         "Frechet distance": frechet_distance(*(features(judge.features, u) for u in (x, train.x))),  # type: ignore[arg-type]
