@@ -39,9 +39,9 @@ class ViTBlock(nn.Module):
         self.mlp = mlp([width, 4 * width, width], nn.GELU)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, N, width) to tokens."""
-        x = x + self.dropout(self.attention(self.norm_1(x)))
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Tokens (B, N, width) to tokens; ``bias`` is that of the attention."""
+        x = x + self.dropout(self.attention(self.norm_1(x), bias=bias))
         return x + self.dropout(self.mlp(self.norm_2(x)))
 
 

@@ -1,6 +1,7 @@
 """Losses: short functions of a field and a batch."""
 
 from flowlib.objectives.autoencoding import RateDistortion, autoencoding, rate_distortion
+from flowlib.objectives.autoregression import token_matching
 from flowlib.objectives.distillation import guidance_distillation
 from flowlib.objectives.likelihood import dequantise, negative_log_likelihood, regularised_likelihood
 from flowlib.objectives.matching import flow_matching, loss_at
@@ -44,6 +45,7 @@ __all__ = [
     "same_loss",
     "shift_time",
     "shortcut",
+    "token_matching",
     "truncated_snr",
     "unified",
 ]
