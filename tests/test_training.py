@@ -318,6 +318,22 @@ def test_checkpoint_returns_what_was_saved(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["line.safetensors"]
 
 
+def test_half_a_checkpoint_is_rounded_and_widened_again(tmp_path):
+    model = nn.BatchNorm1d(300)  # with a counter, which is no number to round
+    nn.init.normal_(model.weight)
+    whole, half, other = tmp_path / "whole.safetensors", tmp_path / "half.safetensors", nn.BatchNorm1d(300)
+    save_checkpoint(whole, model)
+    save_checkpoint(half, model, half=True)
+    assert half.stat().st_size < 0.65 * whole.stat().st_size
+    load_checkpoint(half, other)
+    assert other.weight.dtype == torch.float32
+    assert torch.equal(other.weight, model.weight.half().float())
+    assert torch.equal(other.num_batches_tracked, model.num_batches_tracked)
+    save_checkpoint(whole, other, half=True)
+    assert load_checkpoint(whole, model) == {}
+    assert torch.equal(model.weight, other.weight)
+
+
 def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     model, _ = line_and_batch()
     path = tmp_path / "line.safetensors"

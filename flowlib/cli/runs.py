@@ -25,6 +25,7 @@ from flowlib.training import (
     check_writable,
     facts_of,
     kept,
+    load_checkpoint,
     processes,
     save_checkpoint,
 )
@@ -82,6 +83,7 @@ class Train(Recipes):
         sample_every: steps between pictures of samples in NAME.run/; 0 for none
         fresh: forget the checkpoints of an earlier run
         compile: let torch.compile make the kernels
+        half: keep the weights, and judge them, rounded to float16: half the room
         parallel: under torchrun: ddp (a whole model a process) or fsdp (a part of it); by default ddp
     """
 
@@ -92,6 +94,7 @@ class Train(Recipes):
     sample_every: int = 0
     fresh: bool = False
     compile: bool = False
+    half: bool = False
     parallel: Annotated[Parallel | None, arg(help_behavior_hint="")] = None
 
     def run(self) -> None:
@@ -115,7 +118,10 @@ class Train(Recipes):
             if rank():
                 return
         path = folder / f"{recipe.name}.safetensors"
-        save_checkpoint(path, model, {"recipe": recipe.name, "scale": self.scale, "steps": str(run.n)})
+        facts = {"recipe": recipe.name, "scale": self.scale, "steps": str(run.n)}
+        save_checkpoint(path, model, facts, half=self.half)
+        if self.half:
+            load_checkpoint(path, model)  # what is judged is what was written
         metrics = recipe.judge(model, device)
         card = path.with_suffix(".json")
         write_card(

@@ -15,13 +15,16 @@ from flowlib.errors import InputError
 METADATA = "flowlib"  # where the facts stand in the file
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, metadata: dict[str, str] | None = None) -> None:
+def save_checkpoint(
+    path: str | Path, model: nn.Module, metadata: dict[str, str] | None = None, *, half: bool = False
+) -> None:
     """Write the model's state to ``path``; the file is either the old one or the whole new one, at any moment.
 
     Args:
         path: a .safetensors file; its folder is made when missing.
         model: whose state_dict is written.
         metadata: short facts to keep with it.
+        half: whether numbers are rounded to float16, in half of the room; a model that loads them widens them again.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -29,7 +32,8 @@ def save_checkpoint(path: str | Path, model: nn.Module, metadata: dict[str, str]
     path = Path(path)
     # One entry, because safetensors writes several in random order: the same weights must give the same bytes.
     facts = {METADATA: json.dumps(metadata or {}, sort_keys=True)}
-    content = save({k: v.contiguous() for k, v in model.state_dict().items()}, facts)
+    state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
+    content = save({k: v.contiguous() for k, v in state.items()}, facts)
     check_writable(path.parent)
     write_at_once(path, content)
 
