@@ -30,7 +30,7 @@ def check_16_2(average_velocity):
     r = r + 0.15
     v = exact_velocity(OT(), Gaussian(torch.zeros(2), C**2))
     want = x * ((radius(r) / radius(t) - 1) / (r - t))[:, None]
-    hint = "each sample has its own t and r, and so its own step (r - t) / steps"
+    hint = "each sample has its own step (r - t) / steps; the midpoint rule asks v twice in each"
     expect_close(average_velocity(v, x, t, r, 100), want, name="u", hint=hint, rtol=1e-3, atol=1e-3)
     v, start = exact_velocity(OT(), eight_gaussians()), torch.zeros(50)
     want = solve(v, x, torch.linspace(0, 0.5, 101), RK4).x
@@ -82,17 +82,26 @@ def check_16_6(velocity_of):
     generator = torch.Generator().manual_seed(0)
     turn = torch.tensor([[0.0, -1.5], [1.5, 0.3]], dtype=torch.float64)
 
+    given = []  # the only r at which u may be asked
+
+    def same(r):
+        hint = "the identity holds for each r: keep the one that is given, and differentiate by x and t"
+        expect_true(abs(float(r) - given[-1]) < 1e-6, f"u was asked at r = {float(r):g}, not {given[-1]:g}", hint)
+
     def u(x, t, r):  # of the linear field v = A x: (exp((r - t) A) - I) x / (r - t)
+        same(r)
         return (torch.linalg.matrix_exp((r - t) * turn) @ x - x) / (r - t)
 
     def hurried(x, t, r):  # of v = 2 t + x
-        grown = torch.exp(r - t)
+        same(r)
+        grown = torch.as_tensor(r - t, dtype=x.dtype).exp()
         end = grown * (x + 2 * t + 2) - 2 * r - 2
         return (end - x) / (r - t)
 
     for name, average, v in (("A x", u, lambda x, t: turn @ x), ("x + 2 t", hurried, lambda x, t: x + 2 * t)):
         for t, r in ((0.1, 0.4), (0.2, 1.0)):
             x = torch.randn(2, generator=generator, dtype=torch.float64)
+            given.append(r)
             hint = "(I + (r - t) J) v = u - (r - t) du/dt at fixed x, with J the Jacobian of u by x"
             got = velocity_of(average, x, t, r)
             expect_close(got, v(x, t), name=f"v = {name} at t = {t} from r = {r}", hint=hint, rtol=1e-6, atol=1e-6)

@@ -4,8 +4,8 @@ The average velocity of a flow from t to r, along the path through (x, t), is
 
     u(x, t, r) = 1 / (r - t) int_t^r v(Z_s, s) ds,   Z_t = x,   t <= r,   u(x, t, t) = v(x, t),
 
-so that ``x + (r - t) u(x, t, r)`` is where the flow will be at r. Each loss asks for one property that only this u has.
-The targets come from the network itself and are held fixed (stop-gradient); the data enter at r = t, and at the end.
+so that ``x + (r - t) u(x, t, r)`` is where the flow will be at r. Each loss asks for a property of every such u; of
+which flow, the data say. The targets come from the network itself and are held fixed (stop-gradient).
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def mean_flow(
     """Loss ``E |u(x_t, t, r) - (dx_t + (r - t) du/dt)|^2 / n``, the second term held fixed.
 
     The derivative ``du/dt = dx_t . grad_x u + partial_t u`` is that of ``u(x_t, t, r)`` in the direction (dx_t, 1, 0)
-    of (x, t, r), by forward-mode differentiation. In the paper time is 1 at noise, so this term has the other sign.
+    of (x, t, r), by forward-mode differentiation. In the paper time is 1 at noise and t > r; before the positive
+    length of the jump its term has the other sign.
 
     Args:
         u: the network u(x, t, c, r=r).
@@ -114,9 +115,9 @@ def consistency(
     teacher: Field | None = None,
     generator: torch.Generator | None = None,
 ) -> Scalar:
-    """Loss ``E w_t |f(x_t, t) - f(x_t', t')|^2 / n`` of the jump to the end, ``f(x, t) = x + (1 - t) u(x, t, 1)``.
+    """Loss ``E w(t) |f(x_t, t) - f(x_t', t')|^2 / n`` of the jump to the end, ``f(x, t) = x + (1 - t) u(x, t, 1)``.
 
-    Here t' = t + 1/N, the second f is held fixed, and ``w_t = 1/(1 - t)^2`` makes both sides velocities: u(x_t, t, 1)
+    Here t' = t + 1/N, the second f is held fixed, and ``w(t) = 1/(1 - t)^2`` makes both sides velocities: u(x_t, t, 1)
     is regressed on ``(f(x_t', t') - x_t) / (1 - t)``. At t' = 1 that is ``x_1 - x_0``, since ``f(x, 1) = x``.
 
     Args:

@@ -55,6 +55,10 @@ def drawn_spread(c, n):
     ("16.5", "way back costs nothing"): "flow, consistent, halves, mean, reflow = 14400, 7200, 7200, 5760, 13200",
     ("16.5", "targets have a way back too"): "flow, consistent, halves, mean, reflow = 4800, 2400, 2400, 2400, 4400",
     ("16.5", "a midpoint step counted once"): "flow, consistent, halves, mean, reflow = 4800, 3600, 3600, 3200, 4600",
+    ("16.6", "the velocity at r = t, not from the given r"): """
+def velocity_of(u, x, t, r):
+    t = torch.as_tensor(t, dtype=x.dtype)
+    return u(x, t, t + 1e-7)""",
     ("16.6", "the derivative of x forgotten"): """
 def velocity_of(u, x, t, r):
     t, r = torch.as_tensor(t, dtype=x.dtype), torch.as_tensor(r, dtype=x.dtype)
