@@ -21,11 +21,13 @@ from flowlib.recipes.judge_digits import judge_digits
 from flowlib.recipes.judge_fashion import judge_fashion
 from flowlib.recipes.latents_digits import latents_digits
 from flowlib.recipes.ledger import ledger
+from flowlib.recipes.mar_digits import mar_digits, mar_digits_raster
 from flowlib.recipes.mmdit_2b import mmdit_2b
 from flowlib.recipes.mmdit_emoji import mmdit_emoji
 from flowlib.recipes.mmdit_shapes import draw_captions, mmdit_shapes
 from flowlib.recipes.nf_toy import FAMILIES, TOYS, nf_toy
 from flowlib.recipes.one_step_digits import one_step_digits
+from flowlib.recipes.orders_digits import orders_digits
 from flowlib.recipes.pairings_2d import pairings_2d
 from flowlib.recipes.paths_digits import paths_digits
 from flowlib.recipes.rate_digits import rate_digits
@@ -39,7 +41,7 @@ from flowlib.recipes.reflow_pictures import (
     transfer_cifar10,
     transfer_fashion,
 )
-from flowlib.recipes.rf2_digits import judge_drawn, judge_samples, rf2_digits, rf2_digits_distilled
+from flowlib.recipes.rf2_digits import judge_drawn, judge_floor, judge_samples, rf2_digits, rf2_digits_distilled
 from flowlib.recipes.rf_cifar10 import rf_cifar10, rf_cifar10_small
 from flowlib.recipes.rf_digits import draw_digits, rf_digits
 from flowlib.recipes.rf_fashion import rf_fashion
@@ -67,6 +69,8 @@ RECIPES = {
         judge_cifar10,
         judge_digits,
         judge_fashion,
+        mar_digits,
+        mar_digits_raster,
         mmdit_2b,
         mmdit_emoji,
         mmdit_shapes,
@@ -101,6 +105,7 @@ RESULTS: dict[str, Callable] = {
     "latents_digits": latents_digits,
     "ledger": ledger,
     "one_step_digits": one_step_digits,
+    "orders_digits": orders_digits,
     "pairings_2d": pairings_2d,
     "paths_digits": paths_digits,
     "rate_digits": rate_digits,
@@ -137,14 +142,18 @@ __all__ = [
     "judge_digits",
     "judge_drawn",
     "judge_fashion",
+    "judge_floor",
     "judge_samples",
     "latents_digits",
     "ledger",
+    "mar_digits",
+    "mar_digits_raster",
     "mmdit_2b",
     "mmdit_emoji",
     "mmdit_shapes",
     "nf_toy",
     "one_step_digits",
+    "orders_digits",
     "pairings_2d",
     "paths_digits",
     "rate_digits",

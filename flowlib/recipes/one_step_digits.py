@@ -27,14 +27,18 @@ SEEDS = (0, 1, 2)
 PLAN = Plan(steps=500, batch_size=64, lr=2e-3, warmup=50, lr_schedule="cosine", clip=1.0, ema=0.999)
 NET = partial(UNet, 1, 10, width=24, multipliers=(1, 2), blocks=1, attention=(1,))
 # Evaluations of the network that a picture costs in one step of training: 1 for its value, 2 for the way back, and as
-# torch counts the operations 3 for a value with its derivative (a jvp), which only the rows with t < r need.
+# torch counts the operations 3 for a value with its derivative (a jvp), which only the rows with t < r need. (Two would
+# do: the third multiplies by the derivative of the weights, which is zero.)
 LOSSES: dict[str, tuple[Callable[..., Tensor], float]] = {
     "flow matching": (flow_matching, 3.0),
     "consistency": (partial(consistency, steps=32), 1 + 3),
+    "consistency, N = 8": (partial(consistency, steps=8), 1 + 3),
     "shortcut": (partial(shortcut, steps=32, plain=0.5), 0.5 * 2 + 3),
+    "shortcut, N = 8": (partial(shortcut, steps=8, plain=0.5), 0.5 * 2 + 3),
     "mean flow": (partial(mean_flow, plain=0.5), 0.5 * 3 + 3),
 }
 REFLOW = "reflow + distillation"
+MANY = ("flow matching", "consistency, N = 8", "shortcut, N = 8")  # ways that are asked for 20 steps as well
 FLOW, STRAIGHT = 0.5, 0.2  # shares of the budget that train its first two fields; pairs and the student get the rest
 N_PAIRS, PAIR_STEPS = 600, (10, 3)  # pairs of each field, and the midpoint steps that make them
 
@@ -61,7 +65,7 @@ def one_step_digits(path: str | Path | None = None, seeds: Sequence[int] = SEEDS
 
 
 def draw_and_judge(way: str, seed: int, plan: Plan = PLAN) -> dict[str, Any]:
-    """Train one way from one seed, draw 1437 digits in 1, 2 and 4 steps (and 20 of a flow), and judge them.
+    """Train one way from one seed, draw 1437 digits in 1, 2 and 4 steps (and 20 of some ways), and judge them.
 
     Returns:
         ``judge_drawn``'s three numbers for each number of steps, and ``evaluations``, the budget that was spent.
@@ -74,7 +78,7 @@ def draw_and_judge(way: str, seed: int, plan: Plan = PLAN) -> dict[str, Any]:
         drawn = {n: sample(straight if n > 1 else student, x_0, c, steps=n, method=EULER) for n in (1, 2, 4)}
     else:
         u, row["evaluations"] = train_way(way, seed, plan)
-        few = (1, 2, 4, 20) if way == "flow matching" else (1, 2, 4)
+        few = (1, 2, 4, 20) if way in MANY else (1, 2, 4)
         drawn = {n: _draw(way, u, x_0, c, n, generator) for n in few}
     for n, x in drawn.items():
         row |= {f"{name} {n}": value.value for name, value in judge_drawn(x).items()}
@@ -92,7 +96,7 @@ def train_way(way: str, seed: int, plan: Plan = PLAN) -> tuple[nn.Module, int]:
 def _draw(way: str, u: nn.Module, x_0: Tensor, c: Tensor, steps: int, generator: torch.Generator) -> Tensor:
     if way == "flow matching":
         return sample(u, x_0, c, steps=steps, method=EULER)
-    if way == "consistency":
+    if way.startswith("consistency"):
         return jump_and_renoise(u, x_0, c, steps=steps, generator=generator)
     return jump(u, x_0, c, steps=steps)
 
