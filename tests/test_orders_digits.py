@@ -13,7 +13,7 @@ from flowlib.estimates import Estimate
 from flowlib.objectives import dequantise
 from flowlib.recipes import orders_digits as fill_table
 from flowlib.recipes.mar_digits import TURNS, dequantised
-from flowlib.recipes.orders_digits import ASKED, PLAN, WAYS, judge_row, train_order
+from flowlib.recipes.orders_digits import ASKED, PLAN, WAYS, judge_row, steps_of, train_order
 
 MODULE = importlib.import_module("flowlib.recipes.orders_digits")  # the package has a function of that name
 MAR_DIGITS = importlib.import_module("flowlib.recipes.mar_digits")
@@ -84,7 +84,7 @@ def test_a_row_has_its_numbers(way, monkeypatch):
 
 
 def test_rows_that_are_there_are_kept(tmp_path):
-    rows = [{"way": way, "seed": 0, "steps": PLAN.steps, "bits/dim": 2.0} for way in WAYS]
+    rows = [{"way": way, "seed": 0, "steps": steps_of(way, PLAN), "bits/dim": 2.0} for way in WAYS]
     path = tmp_path / "table.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert fill_table(path, (0,)) == rows
