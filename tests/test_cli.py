@@ -140,7 +140,7 @@ def test_a_disk_that_is_full_at_the_end(tmp_path, capsys, monkeypatch):
     """The weights do not fit any more; the checkpoint of the last step is there, and the same command goes on."""
     command = ["train", "rf_toy", "--steps", "3", "--device", "cpu", "--out", str(tmp_path)]
 
-    def full(path, *arguments):
+    def full(path, *arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     with monkeypatch.context() as patch:

@@ -30,7 +30,7 @@ def test_every_weight_has_its_row(tmp_path):
 
 def test_every_weight_has_its_command(tmp_path):
     readme = (WEIGHTS.parent / "README.md").read_text()
-    commands = re.findall(r"\| `(\w+)` \| `flowlib train (\w+)( --scale full)? --out data/weights`", readme)
+    commands = re.findall(r"\| `(\w+)` \| `flowlib train (\w+)( --scale full)?(?: --half)? --out data/weights`", readme)
     want = [(row["run"], row["scale"] == "full") for row in ledger(tmp_path / "ledger.jsonl")]
     assert [(name, bool(full)) for name, made, full in commands if name == made] == want
 

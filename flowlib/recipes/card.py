@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import subprocess
 from dataclasses import asdict
@@ -37,10 +38,15 @@ def write_card(
         "minutes": round(seconds / 60, 1),
         "hardware": hardware if processes == 1 else f"{processes} x {hardware}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "metrics": {name: {"value": m.value, "error": m.error} for name, m in metrics.items()},
+        "metrics": {name: {"value": m.value, "error": _number(m.error)} for name, m in metrics.items()},
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
     path.write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _number(x: float) -> float | None:
+    """A number, or None for one that JSON has no word for, such as the error of a Frechet distance, which is NaN."""
+    return x if math.isfinite(x) else None
 
 
 def commit_of(folder: Path = Path(__file__).parent) -> str:
