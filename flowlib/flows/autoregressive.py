@@ -20,7 +20,7 @@ from flowlib.solvers import DOPRI5, Tableau
 class AutoregressiveFlow(Flow):
     """Autoregressive model with a flow head: ``log p(x) = sum_i log p(x_i | patches of earlier rounds)``.
 
-    The law of one patch is that of a flow, ``x_i`` from noise by ``dx_i/ds = head(x_i, s, z_i)``, with the context z_i
+    The law of one patch is that of a flow, ``x_i`` from noise by ``dx_i/dt = head(x_i, t, z_i)``, with the context z_i
     of the patch. Train it with ``token_matching``. Patches of one round are drawn at once, each as if it did not know
     of the others; ``log_prob`` is the log-density of what is drawn so.
 
@@ -76,9 +76,10 @@ class AutoregressiveFlow(Flow):
     @torch.no_grad()
     def draw(self, n: int, c: Tensor | None = None, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """Draw ``n`` pictures and yield them after each round; patches that are not yet drawn are 0."""
-        tokens = patchify(torch.zeros_like(self.draw_base(n)), self.patch)
+        like = next(self.parameters(), torch.empty(0))
+        tokens = patchify(like.new_zeros(n, *self.event_shape), self.patch)
         for k in self.rounds.unique():
             now = self.rounds == k
             z = self.model.context(tokens, self.rounds, c)[:, now].flatten(0, 1)
             tokens[:, now] = self.token.sample(len(z), z, generator).reshape(n, -1, tokens.shape[2])
-            yield unpatchify(tokens, self.patch, self.grid)
+            yield unpatchify(tokens.clone(), self.patch, self.grid)

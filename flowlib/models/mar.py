@@ -38,7 +38,7 @@ class FlowHead(nn.Module):
     Raises:
         InputError: tokens or contexts of another size, times outside [0, 1].
 
-    Source: Li et al. 2024 (MAR), section 4.2, where the head predicts noise. Chapter 17.
+    Source: Li et al. 2024 (MAR), section 4.1, where the head predicts noise. Chapter 17.
     """
 
     def __init__(self, dim: int, context: int, *, width: int = 64, depth: int = 3) -> None:
@@ -164,8 +164,9 @@ def order_bias(rounds: Int[Tensor, "*B N"], like: Tensor) -> Float[Tensor, "*B 1
 
     Args:
         rounds: when each token is drawn, (N,) or (B, N).
-        like: a tensor of the dtype of the scores.
+        like: a tensor of the dtype and on the device of the scores.
     """
+    rounds = rounds.to(like.device)
     mine, theirs = rounds[..., :, None], rounds[..., None, :]
     itself = torch.eye(rounds.shape[-1], dtype=torch.bool, device=rounds.device).expand_as(mine < theirs)
     contents = torch.cat([theirs <= mine, torch.zeros_like(itself)], -1)

@@ -34,7 +34,8 @@ PATCHES = partial(MAR, 1, 10, patch=2, width=64, depth=4, heads=4)
 def mar_digits(scale: Scale = "laptop") -> Recipe:
     """Train a MAR of 0.28 M parameters on 16 patches of a digit in a fresh random order each, given the class.
 
-    The full run, whose weights the book ships, takes about six minutes of one free core.
+    The full run, whose weights the book ships, takes about six minutes of one free core; its card was written on a
+    busy one.
     """
     return _recipe("mar_digits", scale, token_matching, steps=4000, turns=TURNS)
 

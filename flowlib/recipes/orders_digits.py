@@ -25,8 +25,8 @@ from flowlib.training import Plan, train_average
 
 SEEDS = (0, 1, 2)
 Way = Literal["raster", "random", "whole", "longer"]
-# Patches row by row, or in any order; the whole picture as one flow; and that as long as patches take, whose steps cost
-# 1.8 times as much on a CPU.
+# Patches row by row, or in any order; the whole picture as one flow; and that about as long as patches take, whose
+# steps cost about 1.8 times as much on a CPU.
 WAYS: tuple[Way, ...] = ("raster", "random", "whole", "longer")
 LONGER = 1.8
 PLAN = Plan(steps=1500, batch_size=64, warmup=50, lr_schedule="cosine", clip=1.0, ema=0.995)
@@ -39,10 +39,10 @@ ASKED = {"raster": ("one by one", "shuffled", "four, a row"), "random": tuple(TU
 def orders_digits(path: str | Path | None = None, seeds: Sequence[int] = SEEDS, *, plan: Plan = PLAN) -> list[Row]:
     """Fill the table: one row for every way and seed that has none yet.
 
-    All ways see the same digits, dequantised, the same number of times, with transformers of one width and depth; the
-    last sees them more often, in the same time. A row holds, for each of the turns in which its way draws, the bits a
-    dimension of the 360 held-out digits (K = 1; for the whole picture by Hutchinson's estimate, one probe a digit) and
-    ``judge_drawn``'s three numbers of 1437 drawn ones.
+    All ways see the same digits, dequantised, the same number of times (not in the same order), with transformers of
+    one width and depth; the last sees them more often, in about the same time. A row holds, for each of the turns in
+    which its way draws, the bits a dimension of the 360 held-out digits (K = 1; for the whole picture by Hutchinson's
+    estimate, one probe a digit) and ``judge_drawn``'s three numbers of 1437 drawn ones.
 
     Args:
         path: the table, ``data/results/orders_digits.jsonl`` if left out.
