@@ -4,9 +4,9 @@ import pytest
 import torch
 from pictures import write_sets
 
-from flowlib.datasets import Labelled
+from flowlib.datasets import Labelled, digits
 from flowlib.models import ResidualClassifier
-from flowlib.recipes import RECIPES
+from flowlib.recipes import RECIPES, judge_drawn, judge_floor
 from flowlib.recipes.judges import JUDGES, judges_of
 from flowlib.recipes.pictures import LAPTOP, frechet_by_steps
 from flowlib.training import save_checkpoint
@@ -65,6 +65,19 @@ def test_pictures_of_cifar10_are_judged_without_a_download(name, tmp_path, monke
     assert len(named) == {"rf_cifar10": 1 + 5}.get(name, 1)  # by its own solver, and by five numbers of Euler steps
     floors = [metrics[key].value for key in metrics if key.startswith("its floor (judge_cifar10,")]
     assert min(metrics[key].value for key in named) > 1.2 * max(floors) > 0  # noise is not photographs
+
+
+def test_the_floor_of_digits_is_what_the_judges_say_of_real_ones(generator):
+    """The same numbers as of drawn ones, by chance alone; and pictures with noise are far from it."""
+    floor, again = (judge_floor(splits=2) for _ in range(2))
+    assert floor == again != judge_floor(splits=2, seed=1)
+    train = digits("train").x
+    noisy = judge_drawn(train + 0.5 * torch.randn(train.shape, generator=generator))
+    assert floor.keys() == noisy.keys()
+    assert floor["recognised"].value > 0.98
+    assert abs(floor["told from training digits"].value - 0.5) < 0.05 < noisy["told from training digits"].value - 0.5
+    itself = judge_drawn(train)["Frechet distance"].value
+    assert itself < 1e-3 < 0.2 < floor["Frechet distance"].value < noisy["Frechet distance"].value
 
 
 def test_a_straight_flow_is_as_far_after_one_step_as_after_many():

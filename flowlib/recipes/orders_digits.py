@@ -69,15 +69,14 @@ def train_order(way: Way, seed: int, plan: Plan = PLAN) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = WHOLE() if way in ("whole", "longer") else PATCHES()
+        net = PATCHES() if way in ASKED else WHOLE()
     losses: dict[Way, Callable[..., Tensor]] = {
         "raster": partial(token_matching, rounds=TURNS["one by one"]),
         "random": token_matching,
-        "whole": flow_matching,
-        "longer": flow_matching,
     }
+    loss = losses.get(way, flow_matching)
     batches, plan = dequantised(plan.batch_size, generator), replace(plan, lr=RATES[way])
-    return train_average(partial(losses[way], generator=generator), net, batches, plan)
+    return train_average(partial(loss, generator=generator), net, batches, plan)
 
 
 def judge_row(net: nn.Module, way: Way, seed: int) -> dict[str, float]:
@@ -85,7 +84,7 @@ def judge_row(net: nn.Module, way: Way, seed: int) -> dict[str, float]:
     row: dict[str, float] = {}
     for turns in ASKED.get(way, ("whole",)):
         generator = torch.Generator().manual_seed(seed)
-        found = judge_whole(net, generator) if way in ("whole", "longer") else judge_turns(net, turns, generator)
+        found = judge_turns(net, turns, generator) if way in ASKED else judge_whole(net, generator)
         row |= {f"{name} {turns}": value.value for name, value in found.items()}
     return row
 
