@@ -84,6 +84,23 @@ def test_moving_and_scaling_change_nothing(n, generator):
     assert torch.equal(index, optimal_transport(x_0.float(), x_1.float()))
 
 
+@pytest.mark.parametrize("d", [2, pairings.LOW, pairings.LOW + 1, 64, 200])
+@pytest.mark.parametrize("n", [50, 200])
+def test_single_precision_costs_a_millionth(n, d, generator):
+    """Pictures of bytes at both ends: far from zero, and the product of two of them has seven digits."""
+    x_0, x_1 = (255 * torch.rand(n, d, generator=generator) ** power for power in (1.0, 3.0))
+    least = squared_distances(x_0, x_1)
+    least = float(least[linear_sum_assignment(least.numpy())].sum())
+    assert cost(x_0, x_1, optimal_transport(x_0.float(), x_1.float())) == pytest.approx(least, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("d", [2, 70])
+def test_small_types_are_paired_as_the_numbers_they_hold(d, dtype, generator):
+    x_0, x_1 = torch.randint(0, 200, (2, 70, d), generator=generator).to(dtype)
+    assert torch.equal(optimal_transport(x_0, x_1), optimal_transport(x_0.float(), x_1.float()))
+
+
 @pytest.mark.parametrize("n", [40, 200, 300])
 def test_outliers_do_not_break_the_solver(n, generator):
     x_0, x_1 = two_clouds(n, (2,), generator)
@@ -237,6 +254,14 @@ def test_mistakes_are_named(pairing):
         pairing(x[:3], x)
     with pytest.raises(InputError, match=r"x_1.*finite"):
         pairing(x, x / 0)
+    for n, d in ((1, 2), (4, 2), (100, 2), (4, 70), (100, 70)):
+        for bad in (math.nan, math.inf, -math.inf):
+            y = torch.randn(n, d)
+            y[-1, -1] = bad
+            with pytest.raises(InputError, match=r"x_1.*finite"):
+                pairing(torch.randn(n, d), y)
+            with pytest.raises(InputError, match=r"x_0.*finite"):
+                pairing(y, torch.randn(n, d))
     with pytest.raises(InputError, match=r"block.*at least 1"):
         optimal_transport(x, x, block=0)
     with pytest.raises(InputError, match="sigma: expected a positive number, got -1"):

@@ -23,7 +23,7 @@ Index: TypeAlias = Int[Tensor, " B"]
 Pairing: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Tensor]  # (x_0, x_1, generator) -> index
 
 SWEEPS = 2000  # of Sinkhorn's iteration, before it gives up
-PLANE = 64  # dimensions beyond which the samples are not standardised: one product of theirs is all there is time for
+LOW = 8  # dimensions up to which distances take less time than the assignment; beyond, one product has to do
 FEW = 64  # samples up to which potentials take more time than they save
 STAGES = ((0, 0.04, 10), (300, 0.01, 16), (1000, 0.001, 32))  # for more samples than: reg, sweeps
 
@@ -57,7 +57,8 @@ def optimal_transport(
     check_same_shape("x_0", x_0, "x_1", x_1)
     if block is not None and block < 1:
         raise InputError("block", expected="at least 1 sample", got=block)
-    a, b = (u.detach().flatten(1).cpu() for u in (x_0, x_1))
+    dtype = torch.promote_types(x_1.dtype, torch.float32)
+    a, b = (u.detach().flatten(1).to("cpu", dtype) for u in (x_0, x_1))
     size = len(b) if block is None else block
     if size >= len(b):
         return torch.from_numpy(_assign(a, b)).to(x_1.device)
@@ -140,6 +141,7 @@ def entropic_plan(x_0: Batch, x_1: Batch, *, reg: float, tolerance: float = 1e-3
     )
 
 
+@np.errstate(all="ignore")  # numbers that are not finite are found at the end, and every finite potential is allowed
 def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     """Optimal permutation p, ``x_0[p]`` meets ``x_1``, of (n, d) samples, exact, by shortest augmenting paths (scipy).
 
@@ -155,34 +157,36 @@ def _assign(x_0: Tensor, x_1: Tensor) -> np.ndarray:
     if n < 2:
         _check(x_0, x_1)
         return np.arange(n)
-    cost = _product_costs(x_0, x_1) if d > PLANE else _distances(x_0, x_1)
-    if not math.isfinite(cost.sum()):  # what is NaN or infinite in a sample is so in its costs, which are fewer
-        _check(x_0, x_1)
+    cost = _distances(x_0.numpy(), x_1.numpy()) if d <= LOW else _product_costs(x_0, x_1)
     cost -= cost.min(0)  # in place: a new matrix costs more time than what is written into it
     if n > FEW:
         cost -= _row_potential(cost)[:, None]
         cost -= cost.min(0)
-    rows, columns = linear_sum_assignment(cost)
+    try:
+        rows, columns = linear_sum_assignment(cost)
+    except ValueError:  # what is NaN or infinite in a sample is so in its costs, and scipy refuses those
+        _check(x_0, x_1)
+        raise
     index = np.empty_like(rows)
     index[columns] = rows  # what columns.argsort() is, sooner
     return index
 
 
+def _distances(x_0: np.ndarray, x_1: np.ndarray) -> np.ndarray:
+    """Squared distances of standardised samples, (n, n)."""
+    from scipy.spatial.distance import cdist
+
+    return cdist(_standardised(x_0), _standardised(x_1), "sqeuclidean")
+
+
 def _product_costs(x_0: Tensor, x_1: Tensor) -> np.ndarray:
-    """Costs ``max_k x_0[i] . x_1[k] - x_0[i] . x_1[j]`` in units of their spread, (n, n).
+    """Costs ``max_k x_0[i] . x_1[k] - x_0[i] . x_1[j]`` in units of their mean, (n, n).
 
     One product is all that many dimensions can afford.
     """
-    product = x_0 @ x_1.T
-    cost = product.amax(1, keepdim=True) - product
-    return cost.div_(float(product.std()) or 1).double().numpy()
-
-
-def _distances(x_0: Tensor, x_1: Tensor) -> np.ndarray:
-    """Squared distances of standardised samples, each column less a number, (n, n)."""
-    a, b = _standardised(x_0), _standardised(x_1)
-    cost = a @ (-2 * b.T)
-    cost += np.einsum("ij,ij->i", a, a)[:, None]
+    product = (x_0 @ x_1.T).numpy()
+    cost = product.max(1)[:, None] - product
+    cost /= cost.mean() or 1
     return cost
 
 
@@ -194,26 +198,26 @@ def _row_potential(cost: np.ndarray) -> np.ndarray:
     """
     coarse = cost.astype(np.float32)
     f, g = coarse.min(1), np.zeros_like(coarse[0])
-    with np.errstate(all="ignore"):  # every finite potential is allowed, a good one is quick
-        for reg, sweeps in [stage[1:] for stage in STAGES if len(cost) > stage[0]]:
-            kernel = f[:, None] + g
-            kernel -= coarse
-            kernel /= reg
-            np.exp(np.maximum(kernel, -80, out=kernel), out=kernel)  # denormal numbers are very slow
-            row = 1 / kernel.sum(1)
-            column = 1 / (row @ kernel)
-            for _ in range(sweeps - 1):
-                row = row**-0.7 * (kernel @ column) ** -1.7
-                column = column**-0.7 * (row @ kernel) ** -1.7
-            f, g = f + reg * np.log(row), g + reg * np.log(column)
+    for reg, sweeps in [stage[1:] for stage in STAGES if len(cost) > stage[0]]:
+        kernel = f[:, None] + g
+        kernel -= coarse
+        kernel /= reg
+        np.exp(np.maximum(kernel, -80, out=kernel), out=kernel)  # denormal numbers are very slow
+        row = 1 / kernel.sum(1)
+        column = 1 / (row @ kernel)
+        for _ in range(sweeps - 1):
+            row = row**-0.7 * (kernel @ column) ** -1.7
+            column = column**-0.7 * (row @ kernel) ** -1.7
+        f, g = f + reg * np.log(row), g + reg * np.log(column)
     return np.where(np.isfinite(f), f, 0).astype(np.float64)
 
 
-def _standardised(x: Tensor) -> np.ndarray:
-    """Samples about their mean and in units of their spread, (n, d), float64."""
-    y = x.double().numpy()
-    y = y - y.sum(0) / len(y)
-    return y / (math.sqrt(np.vdot(y, y) / y.size) or 1)
+def _standardised(x: np.ndarray) -> np.ndarray:
+    """Samples about their mean and in units of their mean distance from it, (n, d), float64."""
+    y = x.astype(np.float64)
+    y -= y.sum(0) / len(y)
+    y /= math.sqrt(np.vdot(y, y) / len(y)) or 1
+    return y
 
 
 def _check(x_0: Tensor, x_1: Tensor) -> None:

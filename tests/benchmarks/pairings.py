@@ -23,9 +23,15 @@ def two_sets(n: int, generator: torch.Generator) -> Batch:
     return 7 * moons(0.1).sample(n, generator), eight_gaussians(12, 1.5).sample(n, generator)
 
 
+def small_pictures(n: int, generator: torch.Generator) -> Batch:
+    """Noise and digits of 8 x 8, 64 dimensions."""
+    x_1 = digits("train").x[torch.randperm(1437, generator=generator)[:n]]
+    return torch.randn(x_1.shape, generator=generator), x_1
+
+
 def pictures(n: int, generator: torch.Generator) -> Batch:
     """Noise and digits enlarged to 3 x 32 x 32: the 3072 dimensions of CIFAR-10."""
-    some = digits("train").x[torch.randperm(1437, generator=generator)[:n]]
+    _, some = small_pictures(n, generator)
     x_1 = nn.functional.interpolate(some, size=32, mode="bilinear").expand(-1, 3, -1, -1).contiguous()
     return torch.randn(n, 3, 32, 32, generator=generator), x_1
 
@@ -36,7 +42,7 @@ def paired(pairing: Callable[[Tensor, Tensor], Tensor], x_0: Tensor, x_1: Tensor
 
 
 def pairs() -> Iterator[Pair]:
-    """64 to 2048 points in the plane, 64 and 256 pictures."""
+    """64 to 2048 points in the plane, 64 and 256 pictures of two sizes."""
     from torchcfm.optimal_transport import OTPlanSampler
 
     sampler = OTPlanSampler("exact")
@@ -70,5 +76,6 @@ def pairs() -> Iterator[Pair]:
     for n in (256, 512):
         yield pair(f"OT pairing in blocks of 64, plane, {n}", in_blocks, exact, plane, n, 0.25)
         yield pair(f"entropic pairing, plane, {n}", sinkhorn, entropic, plane, n, 1.05)
+    yield pair("OT pairing, 64 dimensions, 256", optimal_transport, exact, small_pictures, 256, 0.8)
     for n in (64, 256):
         yield pair(f"OT pairing, 3072 dimensions, {n}", optimal_transport, exact, pictures, n, 0.3)
