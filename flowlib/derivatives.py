@@ -47,8 +47,7 @@ def divergence(f: Callable[[Batch], Batch], x: Batch) -> tuple[Batch, PerSample]
         for i in range(rows.shape[1]):
             e_i = torch.zeros_like(rows)
             e_i[:, i] = 1  # in every sample at once: they do not mix
-            (row,) = torch.autograd.grad(rows, x, e_i, create_graph=keep_graph, retain_graph=True)
-            div = div + row.flatten(1)[:, i]
+            div = div + _row(rows, x, e_i, keep_graph).flatten(1)[:, i]
     return (value, div) if keep_graph else (value.detach(), div.detach())
 
 
@@ -62,8 +61,18 @@ def vjp(f: Callable[[Batch], Batch], x: Batch, eps: Batch) -> tuple[Batch, Batch
     with torch.enable_grad():
         x = x if keep_graph and x.requires_grad else x.detach().requires_grad_()
         value = f(x)
-        (row,) = torch.autograd.grad(value, x, eps, create_graph=keep_graph)
+        row = _row(value, x, eps, keep_graph)
     return (value, row) if keep_graph else (value.detach(), row.detach())
+
+
+def _row(value: Tensor, x: Tensor, eps: Tensor, keep_graph: bool) -> Tensor:
+    """Row ``eps^T J`` of the Jacobian of ``value`` in x; zero where the value does not depend on x."""
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    (row,) = torch.autograd.grad(
+        value, x, eps, create_graph=keep_graph, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return row
 
 
 def hutchinson(f: Callable[[Batch], Batch], x: Batch, eps: Batch) -> tuple[Batch, PerSample]:

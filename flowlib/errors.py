@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+CODE = {"flowlib", "pip", "t", "x"}  # words at which a cure may start that are to be typed, not read
+
 
 class InputError(ValueError):
     """An argument that cannot be used, told in one line: which, what was expected, what came, the likely cure.
@@ -14,6 +16,9 @@ class InputError(ValueError):
     """
 
     def __init__(self, argument: str, *, expected: str, got: object, cure: str = "") -> None:
-        hint = f" {cure[0].upper()}{cure[1:].rstrip('.')}." if cure else ""
+        first = cure.split(" ", 1)[0]
+        if first.isalpha() and first not in CODE:  # "t.expand(len(x)) makes ..." is to be copied as it stands
+            cure = cure[0].upper() + cure[1:]
+        hint = f" {cure.rstrip('.')}." if cure else ""
         super().__init__(f"{argument}: expected {expected}, got {got}.{hint}")
         self.argument = argument

@@ -41,8 +41,9 @@ def main() -> int:
     built = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", *folders])
     link_pages(BUILD / "html")
     broken = broken_links(BUILD / "html")
-    print("\n".join(broken) or f"the book: {BUILD / 'html' / 'index.html'}", file=sys.stderr)
-    return built.returncode or bool(broken)
+    failed = built.returncode or bool(broken)
+    print("\n".join(broken) if failed else f"the book: {BUILD / 'html' / 'index.html'}", file=sys.stderr)
+    return failed
 
 
 def gather(source: Path) -> None:

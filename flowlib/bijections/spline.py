@@ -67,11 +67,12 @@ class RationalQuadraticSpline(Elementwise):
         # Shares become MIN_SIZE + (1 - K MIN_SIZE) share before they are summed up; this even grid is the first part.
         even = torch.linspace(-b, b * (2 * k * MIN_SIZE - 1), k + 1, dtype=theta.dtype, device=theta.device)
         even = even[1:].reshape(k, *(1,) * len(rest))
-        x, y = torch.add(even, shares.cumsum(1), alpha=2 * b * (1 - k * MIN_SIZE))
+        x, y = torch.add(even, shares.cumsum(1), alpha=2 * b * (1 - k * MIN_SIZE))[:, :-1]
         # 1 + elu is e^u below 0 and 1 + u above: positive, 1 where u = 0, and no overflow.
         slopes = 1 + F.elu(slopes, alpha=1 - MIN_SLOPE)
-        low, one = theta.new_full((1, *rest), -b), theta.new_ones((1, *rest))
-        return torch.cat([low, x, low, y, one, slopes, one]).reshape(3, k + 1, *rest)
+        # The ends are put there: a sum that misses b by a rounding would leave the tails with a slope of the last bin.
+        low, high, one = (theta.new_full((1, *rest), end) for end in (-b, b, 1.0))
+        return torch.cat([low, x, high, low, y, high, one, slopes, one]).reshape(3, k + 1, *rest)
 
 
 def rational_quadratic(x: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:

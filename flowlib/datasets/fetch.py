@@ -41,9 +41,11 @@ def fetch(name: str) -> Path:
             if here.is_file():
                 here.replace(before)  # the hub would take a damaged file for the right one
             hf_hub_download(one.repo, file, repo_type="dataset", revision=one.revision, local_dir=folder)
-        except OSError as error:  # what the hub's errors derive from, as those of a full or read-only disk do
+        except BaseException as error:  # a network fails in many ways, and a hand may stop it: what was here comes back
             if before.is_file():
                 before.replace(here)
+            if not isinstance(error, Exception):
+                raise
             raise InputError(
                 name,
                 expected=f"to download {one.repo} at {one.revision[:7]} into {folder}",

@@ -67,8 +67,13 @@ class GaussianMixture(Density):
         return (self.means[k] + eps).unflatten(1, self.event_shape)
 
     def log_prob(self, x: Batch) -> PerSample:
-        """Log-density ``log sum_k w_k N(x; m_k, C_k)`` in nats, (B,)."""
+        """Log-density ``log sum_k w_k N(x; m_k, C_k)`` in nats, (B,).
+
+        Raises:
+            InputError: samples of another shape; a component without width, which has none.
+        """
         self._check_event("x", x)
+        self._check_width()
         return self._log_joint(*self._standardise(x, 1.0, 0.0)).logsumexp(1)
 
     def score(self, x: Batch) -> Batch:
@@ -112,8 +117,9 @@ class GaussianMixture(Density):
         """Entropy in nats, by the trapezoid rule in the plane; exact to about eight digits for such smooth densities.
 
         Raises:
-            InputError: the event is not a point of the plane.
+            InputError: the event is not a point of the plane; a component without width.
         """
+        self._check_width()
         if self.event_shape != (2,):
             raise InputError("event_shape", expected="(2,): the entropy is integrated on a grid", got=self.event_shape)
         # Exact covariances would narrow the box; eight widest standard deviations suffice for every component.
@@ -138,6 +144,15 @@ class GaussianMixture(Density):
     def _log_joint(self, y: Tensor, s: Tensor) -> Tensor:
         """Log of ``w_k N(x; m_k, S_k)``, (B, K)."""
         return self.log_weights - 0.5 * (y**2 / s + s.log() + math.log(2 * math.pi)).sum(2)
+
+    def _check_width(self) -> None:
+        if not bool((self.variances > 0).all()):
+            raise InputError(
+                "covariance",
+                expected="positive variances: a component without width has no density",
+                got=0.0,
+                cure="marginal(1, sigma) adds noise of standard deviation sigma",
+            )
 
     def _check_event(self, name: str, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.event_shape:
@@ -164,6 +179,7 @@ class Gaussian(GaussianMixture):
 def _principal_axes(covariance: Tensor, means: Tensor) -> tuple[Tensor, Tensor | None]:
     """Eigenvalues (K, d) and eigenvectors (K, d, d) of the covariances; no eigenvectors where they are isotropic."""
     k, d = means.shape
+    check_finite("covariance", covariance)
     if covariance.shape == (k, d, d):
         if not torch.allclose(covariance, covariance.mT):
             raise InputError("covariance", expected="symmetric matrices", got="one that differs from its transpose")
@@ -174,6 +190,7 @@ def _principal_axes(covariance: Tensor, means: Tensor) -> tuple[Tensor, Tensor |
         raise InputError(
             "covariance", expected=f"a number, {k} numbers or shape {(k, d, d)}", got=f"shape {tuple(covariance.shape)}"
         )
-    if bool((variances < 0).any()):
+    rounding = d * torch.finfo(means.dtype).eps * variances.max()  # of a zero eigenvalue
+    if not bool((variances >= -rounding).all()):
         raise InputError("covariance", expected="no negative variance", got=float(variances.min()))
-    return variances, axes
+    return variances.clamp(min=0), axes

@@ -55,11 +55,17 @@ class AutoregressiveFlow(Flow):
         self.grid = patch_grid(torch.empty(0, *event_shape, device="meta"), model.patch)
         n = self.grid[0] * self.grid[1]
         rounds = torch.arange(n) if rounds is None else rounds
-        if rounds.shape != (n,):
-            raise InputError("rounds", expected=f"one integer a patch, ({n},)", got=f"shape {tuple(rounds.shape)}")
+        if rounds.shape != (n,) or rounds.is_floating_point():
+            got = f"{rounds.dtype} of shape {tuple(rounds.shape)}"
+            raise InputError("rounds", expected=f"one integer a patch, ({n},)", got=got)
         self.register_buffer("rounds", rounds, persistent=False)
-        dim = event_shape[0] * model.patch**2
-        self.token = MatchedFlow(model.head, (dim,), method=method, tolerance=tolerance, steps=steps)
+        self.method, self.tolerance, self.steps = method, tolerance, steps
+
+    @property
+    def token(self) -> MatchedFlow:
+        """The flow of one patch. It is made when asked for: a module kept twice would be saved twice."""
+        dim = self.event_shape[0] * self.patch**2
+        return MatchedFlow(self.model.head, (dim,), method=self.method, tolerance=self.tolerance, steps=self.steps)
 
     def log_prob(self, x: Batch, c: Tensor | None = None) -> PerSample:
         """Log-density at pictures x, in nats, (B,): all patches in one pass, since all are known."""

@@ -13,7 +13,7 @@ from flowlib.derivatives import divergence, vjp
 from flowlib.errors import InputError
 from flowlib.flows.normalizing import Flow
 from flowlib.shapes import Batch, Field, PerSample
-from flowlib.solvers import DOPRI5, Tableau, solve, solve_adjoint
+from flowlib.solvers import DOPRI5, Tableau, solve_adjoint, solve_end
 from flowlib.tensors import randn, sum_event
 
 Probe = Literal["rademacher", "gaussian"]
@@ -158,5 +158,4 @@ class CNF(Flow):
         if self.adjoint and torch.is_grad_enabled():
             parameters = [p for p in self.parameters() if p.requires_grad]
             return solve_adjoint(field, state, times, self.method, parameters=[*parameters, *learned], **tolerance)
-        solution = solve(field, state, times, self.method, **tolerance)
-        return solution.x, solution.nfe
+        return solve_end(field, state, times, self.method, **tolerance)

@@ -29,7 +29,8 @@ class MatchedFlow(CNF):
         v: the trained network, called as v(x, t, c).
         event_shape: shape of one sample.
         path: the path it was trained on; its schedule gives the base and the end.
-        predict: what the network predicts.
+        predict: what the network predicts; noise says no velocity where alpha_t = 0, data none where sigma_t = 0, so
+            that a path which gets there (OT, at both ends) needs the velocity.
         method: solver; DOPRI5 chooses its steps.
         tolerance: relative and absolute tolerance of a solver that chooses its steps.
         steps: number of equal steps of a solver that does not.

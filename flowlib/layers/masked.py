@@ -31,8 +31,8 @@ class MADE(nn.Module):
     """Masked perceptron: P numbers for each of n coordinates, those of coordinate i from x_1 .. x_{i-1} and c only.
 
     Every unit has a degree, the number of coordinates it may see, and sees units of its degree or less. The hidden
-    degrees run through 1 .. n - 1, and with a condition through 0 .. n - 1: else x_1 would know nothing of c. The last
-    layer starts at zero.
+    degrees run through 1 .. n - 1, and with a condition through 0 .. n - 1: else x_1 would know nothing of c. Layers
+    of fewer units have degrees evenly between, the largest among them. The last layer starts at zero.
 
     Args:
         dim: n.
@@ -55,7 +55,8 @@ class MADE(nn.Module):
         seen = torch.cat([1 + torch.arange(dim), torch.zeros(condition, dtype=torch.long)])
         layers: list[nn.Module] = []
         for _ in range(depth):
-            degree = least + torch.arange(width) % (dim - least)
+            units, degrees = torch.arange(width), dim - least
+            degree = least + (units % degrees if width >= degrees else (units + 1) * degrees // width - 1)
             layers += [MaskedLinear(degree[:, None] >= seen), nn.ReLU(inplace=True)]
             seen = degree
         out = torch.arange(dim).repeat(num_params)

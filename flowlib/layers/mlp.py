@@ -96,7 +96,7 @@ def condition_features(c: Tensor | None, size: int, x: Tensor) -> Tensor | None:
     if c.shape == (len(x),) and not c.is_floating_point():
         if c.device.type == "cpu" and not bool(((c >= 0) & (c < size)).all()):
             raise InputError("c", expected=f"labels 0 to {size - 1}", got=f"{int(c.min())} to {int(c.max())}")
-        return nn.functional.one_hot(c, size).to(x.dtype)
+        return nn.functional.one_hot(c.long(), size).to(x.dtype)
     if c.shape != (len(x), size):
         raise InputError("c", expected=f"shape {(len(x), size)}, or ({len(x)},) labels", got=f"shape {tuple(c.shape)}")
     return c.to(x.dtype)

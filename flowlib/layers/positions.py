@@ -60,7 +60,7 @@ def sinusoidal_2d(
         rows: positions of the rows, (H,); plain indices in DiT, scaled and centred ones in SD3.
         columns: positions of the columns, (W,).
         dim: number of features, a multiple of 4.
-        max_period: base of the frequencies; the longest period is ``2 pi max_period^(1 - 2/dim)``.
+        max_period: base of the frequencies; the longest period is ``2 pi max_period^(1 - 4/dim)``.
 
     Raises:
         InputError: a number of features that 4 does not divide.

@@ -11,6 +11,7 @@ from torch import Tensor
 from flowlib.errors import InputError
 from flowlib.objectives.timesteps import Timesteps, Uniform
 from flowlib.paths import OT, Path
+from flowlib.paths.bridge import NoisyLine
 from flowlib.paths.path import Quantity
 from flowlib.shapes import Batch, Field, PerSample, Scalar, Times
 from flowlib.tensors import per_sample
@@ -31,8 +32,8 @@ def flow_matching(
     """Weighted regression ``E_t w(t) E |net(x_t, t, c) - target_t|^2 / n`` with n the number of coordinates.
 
     The target is what the network is to predict: the velocity ``dx_t``, the data ``x_1``, the noise ``x_0`` or the
-    score ``-x_0 / sigma_t``. The minimiser is its mean given x_t, and the minimum is not zero: it is the conditional
-    variance of the target. With every default this is rectified flow, ``x_t = t x_1 + (1 - t) x_0`` and
+    score ``-x_0 / sigma_t`` (of Gaussian x_0). The minimiser is its mean given x_t, and the minimum is not zero: it is
+    the conditional variance of the target. With every default this is rectified flow, ``x_t = t x_1 + (1 - t) x_0`` and
     ``dx_t = x_1 - x_0``.
 
     Args:
@@ -47,7 +48,7 @@ def flow_matching(
         generator: randomness of t, and of a path that adds noise.
 
     Raises:
-        InputError: shapes that differ, or another word for ``predict``.
+        InputError: shapes that differ, another word for ``predict``, the score of a path with noise of its own.
 
     Source: Liu et al. 2023 (rectified flow), equation 1; Lipman et al. 2023, equation 9; Ho et al. 2020 (DDPM),
     equation 14, for the noise; Vincent 2011 for the score. Chapter 04 derives it, chapter 08 compares the targets.
@@ -105,6 +106,13 @@ def _squared_error(
         "noise": lambda: x_0,
         "score": lambda: -x_0 / per_sample(path.sigma(t), x_0),
     }
+    if predict == "score" and isinstance(path, NoisyLine):
+        raise InputError(
+            "predict",
+            expected="another target on a path with noise of its own",
+            got=repr(predict),
+            cure="-x_0 / sigma_t tells the score where x_0 is Gaussian and the only noise",
+        )
     if predict not in targets:
         raise InputError("predict", expected="velocity, data, noise or score", got=repr(predict))
     return (net(x_t, t, c) - targets[predict]()).square()

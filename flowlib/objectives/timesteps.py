@@ -95,11 +95,11 @@ class LogitNormal(Timesteps):
 
     def density(self, t: Tensor) -> Tensor:
         """``exp(-(logit t - m)^2 / (2 b^2)) / (b sqrt(2 pi) t (1 - t))``."""
-        inner = t.clamp(torch.finfo(t.dtype).tiny, 1 - torch.finfo(t.dtype).eps)  # at the ends 0 / 0; the limit is 0
+        inside = (t > 0) & (t < 1)  # at the ends 0 / 0; the limit is 0
+        inner = torch.where(inside, t, 0.5)
         z = (torch.logit(inner) - self.m) / self.b
-        return _inside(
-            t, torch.exp(-0.5 * z**2 - inner.log() - torch.log1p(-inner)) / (self.b * math.sqrt(2 * math.pi))
-        )
+        density = torch.exp(-0.5 * z**2 - inner.log() - torch.log1p(-inner)) / (self.b * math.sqrt(2 * math.pi))
+        return torch.where(inside, density, 0)
 
     def cdf(self, t: Tensor) -> Tensor:
         """``Phi((logit t - m) / b)``."""
@@ -158,7 +158,7 @@ class CosMap(Timesteps):
     def quantile(self, u: Tensor) -> Tensor:
         """``tan / (1 + tan)`` of ``pi u / 2``, written with sine and cosine: the tangent overflows at u = 1."""
         sine, cosine = torch.sin(0.5 * math.pi * u), torch.cos(0.5 * math.pi * u)
-        return sine / (sine + cosine)
+        return (sine / (sine + cosine)).clamp(max=1)  # the cosine rounds to less than 0 at u = 1
 
     def density(self, t: Tensor) -> Tensor:
         """``2 / (pi (1 - 2 t + 2 t^2))``, from ``2 / pi`` at the ends to ``4 / pi`` in the middle."""
@@ -278,7 +278,7 @@ class Stratified(Timesteps):
         """Draw ``n`` times, (n,), no longer independent of each other."""
         u = _rand(n, generator)
         order = torch.randperm(n, device=u.device, generator=generator)
-        return self.quantile((order + u) / n)
+        return self.quantile(((order + u) / n).clamp(max=1 - torch.finfo(u.dtype).eps / 2))  # the largest below 1
 
 
 def _rand(n: int, generator: torch.Generator | None) -> Tensor:

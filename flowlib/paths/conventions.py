@@ -11,8 +11,8 @@ EDM, k-diffusion          ``data + sig eps``                      sig from 80 to
 SD3, Flux, diffusers      ``(1 - s) data + s eps``                s = 1 is noise, velocity ``eps - data``
 ========================  ======================================  ===============================================
 
-Signal-to-noise ratio is what they share: points of equal ratio differ by a scale. Chapter 03 uses the first two,
-chapters 13 and 14 the last.
+Signal-to-noise ratio is what they share: points of equal ratio differ by a scale. Chapter 03 uses the first, chapters
+13 and 14 the last; the second serves networks that others have trained.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def alpha_bar(betas: Betas) -> Betas:
     """Share of the data's variance that is left, ``abar_k = prod_{j <= k} (1 - beta_j)``, (K,).
 
     Raises:
-        InputError: betas outside [0, 1].
+        InputError: betas that are not above 0 and at most 1.
     """
-    if betas.ndim != 1 or len(betas) < 2 or not bool(((betas >= 0) & (betas <= 1)).all()):
-        raise InputError("betas", expected="two or more numbers in [0, 1], data to noise", got=betas)
+    if betas.ndim != 1 or len(betas) < 2 or not bool(((betas > 0) & (betas <= 1)).all()):
+        raise InputError("betas", expected="two or more numbers above 0 and at most 1, data to noise", got=betas)
     return (1 - betas).cumprod(0)
 
 
@@ -132,7 +132,7 @@ def from_ddpm(
 
     Raises:
         InputError: another word for ``predict``; a noise predictor asked at t = 0 of a path that starts in pure noise:
-            start a little later.
+            start a little later; a time where the velocity of the path is infinite (VP, t = 1).
 
     Source: Salimans and Ho 2022, appendix D, for v-prediction.
     """
@@ -142,6 +142,7 @@ def from_ddpm(
         raise InputError("predict", expected=expected, got=repr(predict))
 
     def v(x: Batch, t: PerSample, c: object = None) -> Batch:
+        path.check_velocity(t)
         alpha_t, sigma_t = per_sample(path.alpha(t), x), per_sample(path.sigma(t), x)
         size = (alpha_t**2 + sigma_t**2).sqrt()
         value = net(x / size, step_of_time(t, betas, path), c)
@@ -227,8 +228,13 @@ def sd3_times(steps: int, shift: float = 3.0, least: float = 0.001) -> Times:
     Returns:
         (steps + 1,) increasing times, 0 to 1.
 
-    Source: Esser et al. 2024 (SD3), equation 23, and released code. Chapter 13.
+    Raises:
+        InputError: no step at all.
+
+    Source: Esser et al. 2024 (SD3), equation 23, and released code.
     """
+    if steps < 1:
+        raise InputError("steps", expected="at least 1", got=steps)
     s = torch.linspace(1, least, steps, dtype=torch.float64)
     s = shift * s / (1 + (shift - 1) * s)
     return 1 - torch.cat([s, s.new_zeros(1)])

@@ -25,10 +25,14 @@ def change_path(v: Field, old: Path, new: Path) -> Field:
         old: the path it was trained on.
         new: the path to use it on.
 
-    Source: Karras et al. 2022 (EDM), section 3; Lipman et al. 2024 (flow matching guide), section 4.6. Chapter 06.
+    Raises:
+        InputError: when called at a time where the velocity of the new path is infinite (VP, t = 1).
+
+    Source: Karras et al. 2022 (EDM), section 3; Lipman et al. 2024 (flow matching guide), section 4.6. Chapter 03.
     """
 
     def changed(x: Batch, t: PerSample, c: object = None) -> Batch:
+        new.check_velocity(t)
         ends = old.snr(t.new_tensor([0.0, old.end]))
         s = old.time_at_snr(new.snr(t).clamp(ends[0], ends[1]))
         size_old, size_new = ((p.alpha(u) ** 2 + p.sigma(u) ** 2).sqrt() for p, u in ((old, s), (new, t)))

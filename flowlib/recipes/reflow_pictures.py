@@ -156,6 +156,7 @@ def _stage(
         draw=lambda model, n, generator: draw_pictures(model, shape, n, classes(n), generator, one),
         data=f"{shards * size} pairs of {teacher.name}",
         warm=partial(load_teacher, teacher),
+        judged_there=True,
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flowlib.errors import InputError
 from flowlib.shapes import Batch, Field, PerSample
-from flowlib.tensors import per_sample
+from flowlib.tensors import check_same_shape, per_sample
 
 
 def guide(
@@ -30,7 +30,8 @@ def guide(
         v: field v(x, t, c) trained with labels dropped at random, so that it knows ``null``.
         w: weight; papers that write ``(1 + w') v_c - w' v_u`` mean w = 1 + w'.
         null: the condition that says nothing: ``num_classes`` where c holds classes, 0 where it holds the numbers of
-            captions; or a condition of the whole batch, or of one row for all. Of a caption it makes a negative prompt:
+            captions; or a condition of the whole batch, or of one row for all (a U-Net has to be built with one class
+            more). Of a caption it makes a negative prompt:
             what to move away from.
         interval: times at which guidance is on, both ends included; elsewhere v is used alone.
         weak: a smaller or less trained network.
@@ -53,7 +54,7 @@ def guide(
         )
 
     def guided(x: Batch, t: PerSample, c: Any) -> Batch:
-        if c is None:
+        if c is None and weak is None:
             raise InputError("c", expected="a condition to strengthen", got="None")
         v_c, inside = v(x, t, c), (t >= low) & (t <= high)
         if w == 1 or not bool(inside.any()):  # the second evaluation is half of the cost
@@ -73,7 +74,7 @@ def _for_all(null: Any, c: Any) -> Any:
                 "null", expected=f"a {type(c).__name__}, like c", got=null, cure="encode the caption that says nothing"
             )
         return torch.full_like(c, null)
-    if isinstance(null, Tensor) and isinstance(c, Tensor) and len(null) == 1:
+    if isinstance(null, Tensor) and isinstance(c, Tensor) and null.shape[:1] in ((), (1,)):
         return null.expand_as(c)
     if isinstance(null, tuple) and len(null[0]) == 1:  # a Text
         return cast(Any, type(null))(*(u if u is None else u.expand(len(c[0]), *u.shape[1:]) for u in null))
@@ -94,6 +95,7 @@ def rescale(guided: Batch, conditional: Batch, phi: float = 0.7) -> Batch:
 
     Source: Lin et al. 2024 ("Common diffusion noise schedules and sample steps are flawed"), equations 15 and 16.
     """
+    check_same_shape("guided", guided, "conditional", conditional)
     if not 0 <= phi <= 1:
         raise InputError("phi", expected="0 to 1", got=phi)
     ratio = conditional.flatten(1).std(1) / guided.flatten(1).std(1)

@@ -9,7 +9,7 @@ import torch
 from flowlib.errors import InputError
 from flowlib.paths import OT, Path
 from flowlib.shapes import Batch, Field
-from flowlib.solvers import HEUN, Tableau, solve
+from flowlib.solvers import HEUN, Tableau, solve_end
 
 
 @torch.no_grad()
@@ -49,5 +49,5 @@ def sample(
     parts = [(times, method)] if last is None else [(times[:-1], method), (times[-2:], last)]
     for part, rule in parts:
         if len(part) > 1:
-            x = solve(lambda x, t: v(x, t, c), x, part, rule).x
+            x, _ = solve_end(lambda x, t: v(x, t, c), x, part, rule)
     return x

@@ -2,7 +2,7 @@
 
 from flowlib.solvers.adjoint import solve_adjoint
 from flowlib.solvers.fixed import march, runge_kutta_step
-from flowlib.solvers.solve import Solution, solve
+from flowlib.solvers.solve import Solution, solve, solve_end
 from flowlib.solvers.tableaus import DOPRI5, EULER, HEUN, MIDPOINT, RK4, Tableau
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "runge_kutta_step",
     "solve",
     "solve_adjoint",
+    "solve_end",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from flowlib.errors import InputError
 from flowlib.shapes import Batch, Field, Times
-from flowlib.solvers.solve import solve
+from flowlib.solvers.solve import solve_end
 from flowlib.solvers.tableaus import HEUN, Tableau
 
 
@@ -26,7 +25,7 @@ def solve_adjoint(
     rtol: float = 1e-5,
     atol: float = 1e-6,
 ) -> tuple[Batch, int]:
-    """Solve like ``solve``, but return the last state alone, and differentiate it by solving a second ODE backward.
+    """Solve like ``solve_end``, and differentiate the last state by solving a second ODE backward.
 
     With x_1 the last state, a(t) = dL/dx(t) and theta the parameters of v::
 
@@ -72,13 +71,7 @@ class _Problem:
     nfe: int = 0
 
     def end(self, v: Field, x: Tensor, times: Tensor) -> tuple[Tensor, int]:
-        """Last state and number of evaluations; no other state is kept."""
-        nfe = 0
-        stops = times[[0, -1]] if self.method.error else times
-        for start, stop in pairwise(stops):
-            solution = solve(v, x, torch.stack([start, stop]), self.method, rtol=self.rtol, atol=self.atol)
-            x, nfe = solution.x, nfe + solution.nfe
-        return x, nfe
+        return solve_end(v, x, times, self.method, rtol=self.rtol, atol=self.atol)
 
 
 class _Adjoint(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -59,27 +60,51 @@ def solve(
 
     Chapter 02 derives and compares the methods, chapter 04 samples with it.
     """
-    grid = _grid(times)
-    check_finite("x_0", x_0)
-    nfe = 0
+    slope = _Slope(v)
+    states = list(_march(slope, x_0, times, method, rtol, atol))
+    return Solution(times, torch.stack(states), slope.nfe)
 
-    def slope(x: Tensor, t: float) -> Tensor:
-        nonlocal nfe
-        nfe += 1
-        value = v(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device))
+
+def solve_end(
+    v: Field, x_0: Batch, times: Times, method: Tableau = HEUN, *, rtol: float = 1e-5, atol: float = 1e-6
+) -> tuple[Batch, int]:
+    """Solve like ``solve``, but keep no state except the last: memory does not grow with the number of times.
+
+    Returns:
+        The last state (B, *event), and the number of evaluations of the field.
+    """
+    slope, x = _Slope(v), x_0
+    stops = times[[0, -1]] if method.error and times.ndim else times  # a solver that chooses its steps needs no others
+    for x in _march(slope, x_0, stops, method, rtol, atol):  # noqa: B007  the last one is wanted
+        pass
+    return x, slope.nfe
+
+
+class _Slope:
+    """The field at one time for all, and how often it was called."""
+
+    def __init__(self, v: Field) -> None:
+        self.v, self.nfe = v, 0
+
+    def __call__(self, x: Tensor, t: float) -> Tensor:
+        self.nfe += 1
+        value = self.v(x, torch.full((len(x),), t, dtype=x.dtype, device=x.device))
         if value.shape != x.shape:
             raise InputError(
                 "v", expected=f"a field shaped like x, {tuple(x.shape)}", got=f"a value of shape {tuple(value.shape)}"
             )
         return value
 
+
+def _march(slope: _Slope, x_0: Tensor, times: Tensor, method: Tableau, rtol: float, atol: float) -> Iterator[Tensor]:
+    """The states at ``times``, one after the other."""
+    grid = _grid(times)
+    check_finite("x_0", x_0)
     if method.error is None:
-        states = list(march(slope, x_0, grid, method))
-    else:
-        if min(rtol, atol) < 0 or rtol + atol <= 0:
-            raise InputError("rtol, atol", expected="tolerances that are not negative, one positive", got=(rtol, atol))
-        states = list(march_adaptive(slope, x_0, grid, method, rtol, atol))
-    return Solution(times, torch.stack(states), nfe)
+        return march(slope, x_0, grid, method)
+    if min(rtol, atol) < 0 or rtol + atol <= 0:
+        raise InputError("rtol, atol", expected="tolerances that are not negative, one positive", got=(rtol, atol))
+    return march_adaptive(slope, x_0, grid, method, rtol, atol)
 
 
 def _grid(times: Tensor) -> list[float]:

@@ -74,7 +74,12 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(
             "path", expected="a whole safetensors file", got=f"{path} ({error})", cure="copy or train it again"
         ) from error
-    return state, json.loads(facts.get(METADATA, "{}"))
+    try:
+        return state, json.loads(facts.get(METADATA, "{}"))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            "path", expected=f"JSON under {METADATA!r} in its metadata", got=f"{path} ({error})"
+        ) from error
 
 
 def check_fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,12 @@ class Journal:
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log, in order; a last line that a kill cut short does not count."""
+    """Return the lines of a run's log, in order; a line that a kill or a power cut spoilt does not count."""
     path = Path(folder) / "log.jsonl"
     if not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
+    lines = []
+    for line in path.read_text(errors="replace").split("\n")[:-1]:
+        with suppress(json.JSONDecodeError):
+            lines.append(json.loads(line))
+    return lines

@@ -70,9 +70,11 @@ def kept(
                 stop = anywhere(bool(caught))
                 if stop or step.n % every == 0 or step.n == run.plan.steps:
                     save_run(folder, run, facts)
+                    stop = stop or anywhere(bool(caught))  # a signal that came while saving counts, too
                 if stop:
                     number = caught[0] if caught else signal.SIGTERM
-                    raise Stopped(f"stopped after step {step.n}; the same command goes on from there", number)
+                    again = "the same command without --fresh" if fresh else "the same command"
+                    raise Stopped(f"stopped after step {step.n}; {again} goes on from there", number)
         except NonFiniteLoss as error:
             last = next(iter(checkpoints(folder)), "none")
             where = f"batch {run.n + 1} of seed {run.plan.seed}; last good checkpoint: {last}"
