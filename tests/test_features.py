@@ -89,7 +89,7 @@ def test_inception_is_given_the_bytes_of_colour_pictures(channels, fidelity_libr
 def test_without_the_extra_inception_says_how_to_get_it(monkeypatch, unchecked):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(
-        InputError, match=r"inception: expected the library torch-fidelity, got .* Pip install 'flowlib"
+        InputError, match=r"inception: expected the library torch-fidelity, got .* pip install 'flowlib"
     ):
         inception()
 
