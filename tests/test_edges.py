@@ -59,8 +59,8 @@ def test_the_tails_of_a_spline_are_the_identity(scale, generator):
     for x in (torch.full((5000,), 6.0), torch.full((5000,), -6.0)):
         for way in (spline.forward, spline.inverse):
             z, log_slope = way(x, theta)
-            torch.testing.assert_close(z, x, rtol=0, atol=2e-6)
-            assert log_slope.abs().max() < 1e-4, (way, scale)
+            torch.testing.assert_close(z, x, rtol=0, atol=1e-5)
+            assert log_slope.abs().max() < 1e-3, (way, scale, float(log_slope.abs().max()))
 
 
 def test_semidefinite_covariances_are_taken(generator):

@@ -104,7 +104,7 @@ def test_precision_sees_poor_samples_and_recall_missing_ones(generator):
     ("x", "y", "message"),
     [
         (torch.zeros(4, 3), torch.zeros(4, 2), r"y: expected features \(M, 3\), as x has, got shapes \(4, 3\) and"),
-        (torch.zeros(4, 1, 8, 8), torch.zeros(4, 1, 8, 8), r"X.flatten\(1\) makes features of pictures"),
+        (torch.zeros(4, 1, 8, 8), torch.zeros(4, 1, 8, 8), r"x.flatten\(1\) makes features of pictures"),
         (torch.full((4, 3), torch.nan), torch.zeros(4, 3), "x: expected finite numbers"),
         (torch.zeros(1, 3), torch.zeros(4, 3), "blocks: expected 1 to 0"),
     ],
