@@ -60,7 +60,8 @@ def test_the_tails_of_a_spline_are_the_identity(scale, generator):
         for way in (spline.forward, spline.inverse):
             z, log_slope = way(x, theta)
             torch.testing.assert_close(z, x, rtol=0, atol=1e-5)
-            assert log_slope.abs().max() < 1e-3, (way, scale, float(log_slope.abs().max()))
+            if way == spline.forward:  # the inverse finds the end as a root, to the rounding of a bin
+                assert log_slope.abs().max() < 1e-5
 
 
 def test_semidefinite_covariances_are_taken(generator):
