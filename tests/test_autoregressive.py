@@ -78,6 +78,11 @@ def test_a_context_knows_its_place_and_its_class(generator):
     assert float(torch.pdist(z[:, 0]).min()) > 1e-3  # classes
 
 
+def test_a_flow_holds_its_model_once():
+    flow = AutoregressiveFlow(small(), (2, 4, 6))
+    assert flow.state_dict().keys() == {f"model.{name}" for name in flow.model.state_dict()}
+
+
 def test_only_the_order_matters_not_the_numbers_of_the_rounds(generator):
     model, tokens = small(), torch.randn(2, N, 8, generator=generator)
     c = torch.zeros(2, dtype=torch.long)
@@ -306,6 +311,8 @@ def test_bad_input(generator):
         MAR(heads=5)
     with pytest.raises(InputError, match="rounds: expected one integer a patch"):
         AutoregressiveFlow(model, (2, 4, 6), rounds[:5])
+    with pytest.raises(InputError, match=r"rounds: expected one integer a patch.*got torch\.float64"):
+        AutoregressiveFlow(model, (2, 4, 6), rounds.double())
     flow = AutoregressiveFlow(model, (2, 4, 6))
     with pytest.raises(InputError, match="x: expected events of shape"):
         flow.log_prob(torch.zeros(2, 2, 6, 4), c)

@@ -83,6 +83,22 @@ def test_without_a_network(hub, monkeypatch, unchecked):
     assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == kept  # what was there still is
 
 
+@pytest.mark.parametrize(("stop", "seen"), [(RuntimeError("peer closed"), InputError), (KeyboardInterrupt(), None)])
+def test_however_a_download_ends_what_was_there_comes_back(stop, seen, hub, monkeypatch, unchecked):
+    """The hub's errors are not all of one family, and a hand may stop it half-way."""
+
+    def cut_short(repo, file, *, local_dir, **_):
+        (local_dir / file).write_bytes(b"half")
+        raise stop
+
+    here = fetch("fashion_mnist")
+    kept = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", cut_short)
+    with pytest.raises(seen or type(stop)):
+        fetch("fashion_mnist")
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == kept
+
+
 def test_verify_tells_published_from_unknown_copies(hub, monkeypatch):
     fetch("cifar10")
     unknown = verify("cifar10")

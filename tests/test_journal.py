@@ -47,6 +47,17 @@ def test_the_board_is_given_what_the_log_is_given(boards, tmp_path):
         assert [value for other, value, _ in found if other == name] == [row[name] for row in rows]
 
 
+def test_a_line_that_a_power_cut_spoilt_does_not_count(tmp_path):
+    go(tmp_path, every=4, plan=replace(PLAN, steps=8))
+    rows, log = read_log(tmp_path), tmp_path / "log.jsonl"
+    lines = log.read_bytes().split(b"\n")
+    lines[2], lines[5] = b'{"n": 3, "lo', b"\0\xff\0"
+    log.write_bytes(b"\n".join(lines))
+    assert read_log(tmp_path) == [row for row in rows if row["n"] not in (3, 6)]
+    go(tmp_path, every=4, plan=replace(PLAN, steps=12))  # and the run goes on
+    assert read_log(tmp_path)[-1]["n"] == 12
+
+
 def test_the_rate_is_that_of_the_last_step(boards, tmp_path):
     journal = Journal(tmp_path, 0, 32)
     for n, seconds in ((1, 2.0), (2, 2.5)):

@@ -152,6 +152,25 @@ def test_a_signal_saves_and_stops(number, tmp_path):
     assert rest == [step.loss for step in small_run(SHORT).steps][3:]
 
 
+def test_a_signal_during_the_last_checkpoint_stops_what_would_follow(tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        save_run(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("flowlib.training.keep.save_run", interrupted)
+    with pytest.raises(Stopped, match="stopped after step 20"):
+        list(kept(small_run(SHORT), tmp_path, every=100))
+    assert [p.name for p in checkpoints(tmp_path)] == ["step_00000020"]
+
+
+def test_after_a_fresh_start_the_same_command_would_not_go_on(tmp_path):
+    steps = kept(small_run(SHORT), tmp_path, fresh=True)
+    next(steps)
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(Stopped, match="the same command without --fresh goes on"):
+        next(steps)
+
+
 def test_the_newest_two_are_kept_and_a_half_written_one_is_no_checkpoint(tmp_path):
     (tmp_path / ".step_00000004.part").mkdir()
     for _ in kept(small_run(SHORT), tmp_path, every=4):

@@ -8,6 +8,7 @@ from itertools import repeat
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from flowlib.datasets import between
@@ -361,8 +362,11 @@ def test_bad_checkpoints(tmp_path):
     torch.save(model.state_dict(), foreign)
     wider = tmp_path / "wider.safetensors"
     save_checkpoint(wider, nn.Linear(4, 1))
+    odd = tmp_path / "odd.safetensors"
+    save_file(model.state_dict(), odd, {"flowlib": "not JSON"})
     weights = model.weight.clone()
     for bad, message in (
+        (odd, "path: expected JSON under 'flowlib' in its metadata"),
         (truncated, "path: expected a whole safetensors file"),
         (foreign, "path: expected a whole safetensors file"),
         (wider, "path: expected weights of this model, got .*differs in 1 tensors, first weight"),

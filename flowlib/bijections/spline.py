@@ -48,16 +48,13 @@ class RationalQuadraticSpline(Elementwise):
 
     def forward(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Value and log-slope of the spline."""
-        # Beyond the ends the spline is evaluated at the end and the rest of the way added: no branch to differentiate.
         inside = x.clamp(-self.bound, self.bound)
-        z, log_slope = _evaluate(inside, self.knots(theta))
-        return z + (x - inside), log_slope
+        return _with_tails(x, inside, *_evaluate(inside, self.knots(theta)))
 
     def inverse(self, z: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Value and log-slope of its inverse."""
         inside = z.clamp(-self.bound, self.bound)
-        x, log_slope = _invert(inside, self.knots(theta))
-        return x + (z - inside), log_slope
+        return _with_tails(z, inside, *_invert(inside, self.knots(theta)))
 
     def knots(self, theta: Tensor) -> Tensor:
         """Knots from parameters (P, ...): x_k, y_k and the slopes there, k = 0 .. K, as one tensor (3, K + 1, ...)."""
@@ -70,7 +67,7 @@ class RationalQuadraticSpline(Elementwise):
         x, y = torch.add(even, shares.cumsum(1), alpha=2 * b * (1 - k * MIN_SIZE))[:, :-1]
         # 1 + elu is e^u below 0 and 1 + u above: positive, 1 where u = 0, and no overflow.
         slopes = 1 + F.elu(slopes, alpha=1 - MIN_SLOPE)
-        # The ends are put there: a sum that misses b by a rounding would leave the tails with a slope of the last bin.
+        # The ends are put there: a sum would miss b by a rounding, and the last bin reach beyond it or not so far.
         low, high, one = (theta.new_full((1, *rest), end) for end in (-b, b, 1.0))
         return torch.cat([low, x, high, low, y, high, one, slopes, one]).reshape(3, k + 1, *rest)
 
@@ -121,6 +118,12 @@ def _checked(knots: Tensor, x: Tensor) -> Tensor:
     if not bool((knots[2] > 0).all()):
         raise InputError("knots", expected="positive slopes", got=f"a slope of {float(knots[2].min()):g}")
     return knots.reshape(3, k, *(1,) * x.ndim).expand(3, k, *x.shape) if knots.ndim == 2 else knots
+
+
+def _with_tails(x: Tensor, inside: Tensor, z: Tensor, log_slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and log-slope of the spline where x is inside, of the identity beyond; exactly, whatever roundings say."""
+    tail = x != inside
+    return torch.where(tail, x, z), torch.where(tail, 0, log_slope)
 
 
 def _bin_of(x: Tensor, along: int, knots: Tensor) -> tuple[Tensor, ...]:

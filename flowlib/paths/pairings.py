@@ -23,7 +23,7 @@ Index: TypeAlias = Int[Tensor, " B"]
 Pairing: TypeAlias = Callable[[Tensor, Tensor, torch.Generator | None], Tensor]  # (x_0, x_1, generator) -> index
 
 SWEEPS = 2000  # of Sinkhorn's iteration, before it gives up
-LOW = 8  # dimensions up to which distances take less time than the assignment; beyond, one product has to do
+LOW = 8  # dimensions up to which distances cost little beside the assignment; beyond, one product has to do
 FEW = 64  # samples up to which potentials take more time than they save
 STAGES = ((0, 0.04, 10), (300, 0.01, 16), (1000, 0.001, 32))  # for more samples than: reg, sweeps
 
@@ -215,7 +215,7 @@ def _row_potential(cost: np.ndarray) -> np.ndarray:
 
 
 def _standardised(x: np.ndarray) -> np.ndarray:
-    """Samples about their mean and in units of their mean distance from it, (n, d), float64."""
+    """Samples about their mean and in units of their root mean square distance from it, (n, d), float64."""
     y = x.astype(np.float64)
     y -= y.sum(0) / len(y)
     y /= math.sqrt(np.vdot(y, y) / len(y)) or 1

@@ -74,7 +74,7 @@ def _for_all(null: Any, c: Any) -> Any:
                 "null", expected=f"a {type(c).__name__}, like c", got=null, cure="encode the caption that says nothing"
             )
         return torch.full_like(c, null)
-    if isinstance(null, Tensor) and isinstance(c, Tensor) and null.shape[:1] in ((), (1,)):
+    if isinstance(null, Tensor) and isinstance(c, Tensor) and (null.ndim == 0 or len(null) == 1):
         return null.expand_as(c)
     if isinstance(null, tuple) and len(null[0]) == 1:  # a Text
         return cast(Any, type(null))(*(u if u is None else u.expand(len(c[0]), *u.shape[1:]) for u in null))

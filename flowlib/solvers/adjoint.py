@@ -71,6 +71,7 @@ class _Problem:
     nfe: int = 0
 
     def end(self, v: Field, x: Tensor, times: Tensor) -> tuple[Tensor, int]:
+        """Last state and number of evaluations."""
         return solve_end(v, x, times, self.method, rtol=self.rtol, atol=self.atol)
 
 

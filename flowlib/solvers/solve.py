@@ -74,8 +74,7 @@ def solve_end(
         The last state (B, *event), and the number of evaluations of the field.
     """
     slope, x = _Slope(v), x_0
-    stops = times[[0, -1]] if method.error and times.ndim else times  # a solver that chooses its steps needs no others
-    for x in _march(slope, x_0, stops, method, rtol, atol):  # noqa: B007  the last one is wanted
+    for x in _march(slope, x_0, times, method, rtol, atol):  # noqa: B007  the last one is wanted
         pass
     return x, slope.nfe
 
